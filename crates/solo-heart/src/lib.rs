@@ -1,0 +1,3 @@
+//! solo-heart.
+
+pub mod protocol;

@@ -1,0 +1,25 @@
+//! The words of Solo as types: names, ids, limits, policies, specifications, states and problems.
+//!
+//! No I/O, no clock, no protobuf. What is a value of one of these types has been checked: a
+//! [`ServiceName`] is a legal name, [`Limits`] are within their bounds. Everything else in the
+//! workspace depends on this crate, and it depends on nothing of the workspace.
+
+mod glob;
+mod id;
+mod limits;
+mod name;
+mod problem;
+mod restart;
+mod spec;
+mod state;
+
+pub use glob::glob_matches;
+pub use id::{IdError, InstanceId, NodeId, ServiceId};
+pub use limits::{LimitAction, Limits, bounds};
+pub use name::ServiceName;
+pub use problem::{FieldViolation, Problem, ProblemKind};
+pub use restart::{RestartMode, RestartPolicy};
+pub use spec::{
+    Digest, Export, Grant, HealthCheck, Parameter, Right, Rights, ServiceKind, ServiceSpec, Tier,
+};
+pub use state::{Exit, ExitReason, InstanceState, ServiceState};

@@ -1,0 +1,145 @@
+//! Limits of an instance (SPEC section 5) and the bounds of everything that a request states.
+
+use serde::{Deserialize, Serialize};
+
+use crate::Problem;
+
+/// Bounds of requests, each with its reason.
+pub mod bounds {
+    /// Instances of one service: what one cell can hold with room for others.
+    pub const REPLICAS_MAX: u32 = 1_000;
+    /// Code inside a Deploy or Update: one gRPC message that the kernel holds in memory.
+    pub const INLINE_CODE_BYTES_MAX: usize = 16 << 20;
+    /// An artifact: the largest components of known toolchains are about 40 MiB.
+    pub const ARTIFACT_BYTES_MAX: u64 = 128 << 20;
+    /// Chunk of an upload.
+    pub const CHUNK_BYTES_MAX: usize = 4 << 20;
+    /// Labels of a service.
+    pub const LABELS_MAX: usize = 64;
+    /// Key of a label: a DNS label.
+    pub const LABEL_KEY_BYTES_MAX: usize = 63;
+    /// Value of a label.
+    pub const LABEL_VALUE_BYTES_MAX: usize = 255;
+    /// Entries of a configuration.
+    pub const CONFIG_ENTRIES_MAX: usize = 256;
+    /// Key of a configuration entry.
+    pub const CONFIG_KEY_BYTES_MAX: usize = 128;
+    /// Value of a configuration entry.
+    pub const CONFIG_VALUE_BYTES_MAX: usize = 64 << 10;
+    /// Arguments, or environment entries, of a program.
+    pub const ARGUMENTS_MAX: usize = 256;
+    /// All arguments, or all environment entries, together.
+    pub const ARGUMENTS_BYTES_MAX: usize = 64 << 10;
+    /// Capabilities of a service.
+    pub const CAPABILITIES_MAX: usize = 64;
+    /// An idempotency key.
+    pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;
+    /// Payload or JSON arguments of one message, and its answer.
+    pub const MESSAGE_BYTES_MAX: usize = 4 << 20;
+    /// Timeout of a call.
+    pub const CALL_TIMEOUT_MS_MAX: u64 = 3_600_000;
+    /// Timeout of a call that states none.
+    pub const CALL_TIMEOUT_MS_DEFAULT: u64 = 30_000;
+    /// Shutdown of the whole node.
+    pub const SHUTDOWN_TIMEOUT_MS_MAX: u64 = 600_000;
+    /// A page of a list.
+    pub const PAGE_SIZE_MAX: u32 = 1_000;
+    /// Life of a token: a year.
+    pub const TOKEN_TTL_SECONDS_MAX: u64 = 31_536_000;
+}
+
+/// What happens when an instance exceeds a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LimitAction {
+    /// The instance ends.
+    Kill,
+}
+
+/// Limits of each instance of a service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Limits {
+    /// Child processes, threads, spawned instances.
+    pub max_processes: u64,
+    /// All memories and tables together.
+    pub max_memory_bytes: u64,
+    /// Relative weight for CPU time.
+    pub cpu_shares: u64,
+    /// Messages that wait.
+    pub message_queue_limit: u64,
+    /// From start to ready.
+    pub startup_timeout_ms: u64,
+    /// From the wish to stop to force.
+    pub shutdown_timeout_ms: u64,
+    /// What happens then.
+    pub limit_exceeded_action: LimitAction,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            max_processes: 100,
+            max_memory_bytes: 256 << 20,
+            cpu_shares: 1_024,
+            message_queue_limit: 10_000,
+            startup_timeout_ms: 100,
+            shutdown_timeout_ms: 30_000,
+            limit_exceeded_action: LimitAction::Kill,
+        }
+    }
+}
+
+impl Limits {
+    /// Checks the bounds that `solo.v1.Limits` documents.
+    ///
+    /// # Errors
+    /// Reason `INVALID_LIMIT` with the field and its bounds.
+    pub fn validate(&self) -> Result<(), Problem> {
+        let check = |field, value, min, max| {
+            check_range("INVALID_LIMIT", &format!("limits.{field}"), value, min, max)
+        };
+        check("max_processes", self.max_processes, 1, 10_000)?;
+        check("max_memory_bytes", self.max_memory_bytes, 64 << 10, 4 << 30)?;
+        check("cpu_shares", self.cpu_shares, 2, 262_144)?;
+        check("message_queue_limit", self.message_queue_limit, 1, 1_000_000)?;
+        check("startup_timeout_ms", self.startup_timeout_ms, 1, 600_000)?;
+        check("shutdown_timeout_ms", self.shutdown_timeout_ms, 0, 600_000)
+    }
+}
+
+/// Checks `min <= value <= max`.
+pub(crate) fn check_range(
+    reason: &str,
+    field: &str,
+    value: u64,
+    min: u64,
+    max: u64,
+) -> Result<(), Problem> {
+    if (min..=max).contains(&value) {
+        return Ok(());
+    }
+    Err(Problem::invalid(reason, field, &format!("{field} is {value}, not within {min} to {max}"))
+        .remedy(format!("choose a value from {min} to {max}, or leave it out for the default")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn defaults_are_legal() {
+        assert_eq!(Limits::default().validate(), Ok(()));
+    }
+
+    #[test]
+    fn absurd_limits_name_their_field() {
+        // A negative number of a client arrives as a huge one.
+        let negative = 5_u64.wrapping_neg();
+        let limits = Limits { max_memory_bytes: negative, ..Limits::default() };
+        let problem = limits.validate().expect_err("must be refused");
+        assert_eq!(problem.reason, "INVALID_LIMIT");
+        assert_eq!(problem.fields[0].field, "limits.max_memory_bytes");
+        assert!(Limits { startup_timeout_ms: 0, ..Limits::default() }.validate().is_err());
+        assert!(Limits { cpu_shares: 1, ..Limits::default() }.validate().is_err());
+    }
+}
