@@ -1,1 +1,53 @@
-//! solo-api.
+//! The contract of Solo on the wire: generated protobuf types, conversions to the domain types of
+//! `solo-types`, the one mapping of problems to gRPC statuses, and the client.
+//!
+//! Only this crate knows how a domain type looks in protobuf. It checks requests field by field and
+//! refuses what is wrong; it decides nothing that needs state.
+
+mod client;
+mod convert;
+mod problem;
+mod request;
+
+pub use client::{Client, ConnectError, Endpoint, connect_channel};
+pub use convert::{
+    cell_exit, cell_failure_problem, cell_spec, exit_message, export_from_cell, export_message,
+    instance_state_message, kind_from_cell, kind_message, limits_message, rights_from_messages,
+    service_state_from_message, service_state_message, tier_message, timestamp,
+};
+pub use problem::{problem_from_status, status_from_problem};
+pub use request::{CodeSource, DeploySpec, UpdateSpec, code_source, deploy_spec, update_spec};
+
+/// The generated API, package `solo.v1`.
+#[allow(
+    clippy::all,
+    unreachable_pub,
+    missing_debug_implementations,
+    reason = "generated; the documentation is in proto/"
+)]
+pub mod v1 {
+    tonic::include_proto!("solo.v1");
+}
+
+/// Generated types of the cell protocol.
+pub mod cell {
+    /// Package `solo.cell.v1`.
+    #[allow(
+        clippy::all,
+        unreachable_pub,
+        missing_debug_implementations,
+        reason = "generated; the documentation is in proto/"
+    )]
+    pub mod v1 {
+        tonic::include_proto!("solo.cell.v1");
+    }
+}
+
+/// Encoded `FileDescriptorSet` of all packages, for reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/solo.descriptors.bin"));
+
+/// Version of the cell protocol that this build speaks.
+pub const CELL_PROTOCOL: u32 = 1;
+
+/// Largest message on the wire: the largest inline code and room for the rest of the request.
+pub const WIRE_MESSAGE_BYTES_MAX: usize = solo_types::bounds::INLINE_CODE_BYTES_MAX + (1 << 20);

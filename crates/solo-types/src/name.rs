@@ -29,9 +29,7 @@ impl ServiceName {
             "it has more than 63 characters"
         } else if !name.starts_with(|c: char| c.is_ascii_lowercase()) {
             "its first character is not a lower-case letter"
-        } else if let Some(c) =
-            name.chars().find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '-'))
-        {
+        } else if let Some(c) = name.chars().find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '-')) {
             return Err(refuse(&format!("it contains {c:?}")));
         } else if name.ends_with('-') {
             "its last character is `-`"
@@ -86,7 +84,8 @@ mod tests {
 
     #[test]
     fn refuses_everything_else() {
-        for name in ["", "../x", "A", "1a", "-a", "a-", "a b", "a/b", "ä", "a\n", "a.b", &"x".repeat(300)]
+        for name in
+            ["", "../x", "A", "1a", "-a", "a-", "a b", "a/b", "ä", "a\n", "a.b", &"x".repeat(300)]
         {
             let problem = ServiceName::new(name).expect_err(name);
             assert_eq!(problem.reason, "INVALID_NAME");

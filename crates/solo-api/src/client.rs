@@ -1,0 +1,135 @@
+//! The client of `solo.v1`, as the CLI, the gateway, tests and Rust programs use it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use hyper_util::rt::TokioIo;
+use tokio::net::UnixStream;
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::transport::{Channel, Endpoint as Transport, Uri};
+
+use crate::v1::solo_service_client::SoloServiceClient;
+
+/// Longest wait for a connection: all listeners are on this machine, and the heart keeps them open.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Where the API is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Endpoint {
+    /// A Unix socket: `$SOLO_HOME/run/api.sock`.
+    Unix(PathBuf),
+    /// `HOST:PORT`.
+    Tcp(String),
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// Nothing listens there, or it did not answer in time.
+    #[error("failed to connect to {endpoint:?}")]
+    Unreachable {
+        /// Where.
+        endpoint: Endpoint,
+        /// Why.
+        #[source]
+        source: tonic::transport::Error,
+    },
+    /// The address is none.
+    #[error("{0:?} is not an address (expected HOST:PORT)")]
+    Address(String),
+    /// The token has characters that a header cannot carry.
+    #[error("the token is not printable ASCII")]
+    Token,
+}
+
+/// A connected client. Clones share the connection.
+#[derive(Debug, Clone)]
+pub struct Client {
+    channel: Channel,
+    token: Option<MetadataValue<Ascii>>,
+}
+
+impl Client {
+    /// Connects.
+    ///
+    /// # Errors
+    /// [`ConnectError`]; nothing is retried.
+    pub async fn connect(endpoint: &Endpoint) -> Result<Self, ConnectError> {
+        Ok(Self { channel: connect_channel(endpoint).await?, token: None })
+    }
+
+    /// Sends `token` along with each request.
+    ///
+    /// # Errors
+    /// [`ConnectError::Token`].
+    pub fn with_token(mut self, token: &str) -> Result<Self, ConnectError> {
+        let value = format!("Bearer {token}").parse().map_err(|_| ConnectError::Token)?;
+        self.token = Some(value);
+        Ok(self)
+    }
+
+    /// The generated client, with the bounds of this API. Cheap.
+    #[must_use]
+    pub fn grpc(&self) -> SoloServiceClient<Channel> {
+        SoloServiceClient::new(self.channel.clone())
+            .max_decoding_message_size(crate::WIRE_MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(crate::WIRE_MESSAGE_BYTES_MAX)
+    }
+
+    /// Makes a request of `message` with the token and a deadline, which the server honours too.
+    pub fn request<T>(&self, message: T, deadline: Duration) -> tonic::Request<T> {
+        let mut request = tonic::Request::new(message);
+        request.set_timeout(deadline);
+        self.authorize(&mut request);
+        request
+    }
+
+    /// Makes a request without deadline, for streams that are followed.
+    pub fn stream_request<T>(&self, message: T) -> tonic::Request<T> {
+        let mut request = tonic::Request::new(message);
+        self.authorize(&mut request);
+        request
+    }
+
+    fn authorize<T>(&self, request: &mut tonic::Request<T>) {
+        if let Some(token) = &self.token {
+            request.metadata_mut().insert("authorization", token.clone());
+        }
+    }
+
+    /// The connection, for other services on it (health, reflection).
+    #[must_use]
+    pub fn channel(&self) -> Channel {
+        self.channel.clone()
+    }
+}
+
+/// Connects a channel to `endpoint`.
+///
+/// # Errors
+/// [`ConnectError`].
+pub async fn connect_channel(endpoint: &Endpoint) -> Result<Channel, ConnectError> {
+    let unreachable = |source| ConnectError::Unreachable { endpoint: endpoint.clone(), source };
+    match endpoint {
+        Endpoint::Unix(path) => {
+            let path = path.clone();
+            Transport::from_static("http://solo.local")
+                .connect_timeout(CONNECT_TIMEOUT)
+                .connect_with_connector(tower::service_fn(move |_: Uri| {
+                    let path = path.clone();
+                    async move {
+                        Ok::<_, std::io::Error>(TokioIo::new(UnixStream::connect(path).await?))
+                    }
+                }))
+                .await
+                .map_err(unreachable)
+        }
+        Endpoint::Tcp(address) => Transport::from_shared(format!("http://{address}"))
+            .map_err(|_| ConnectError::Address(address.clone()))?
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_nodelay(true)
+            .connect()
+            .await
+            .map_err(unreachable),
+    }
+}

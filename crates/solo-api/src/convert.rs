@@ -1,0 +1,293 @@
+//! Domain types to protobuf and back.
+
+use prost_types::Timestamp;
+use solo_types::{
+    Exit, ExitReason, Export, InstanceState, LimitAction, Limits, Parameter, Problem, ProblemKind,
+    Right, Rights, ServiceId, ServiceKind, ServiceSpec, ServiceState, Tier,
+};
+
+use crate::{cell::v1 as cell, v1};
+
+/// A point in time from Unix milliseconds.
+#[must_use]
+pub fn timestamp(unix_ms: u64) -> Timestamp {
+    Timestamp {
+        seconds: i64::try_from(unix_ms / 1_000).unwrap_or(i64::MAX),
+        nanos: i32::try_from(unix_ms % 1_000 * 1_000_000).unwrap_or(0),
+    }
+}
+
+/// The state of a service on the wire.
+#[must_use]
+pub fn service_state_message(state: ServiceState) -> v1::ServiceState {
+    match state {
+        ServiceState::Starting => v1::ServiceState::Starting,
+        ServiceState::Running => v1::ServiceState::Running,
+        ServiceState::Degraded => v1::ServiceState::Degraded,
+        ServiceState::Restarting => v1::ServiceState::Restarting,
+        ServiceState::Stopping => v1::ServiceState::Stopping,
+        ServiceState::Completed => v1::ServiceState::Completed,
+        ServiceState::Failed => v1::ServiceState::Failed,
+        ServiceState::Killed => v1::ServiceState::Killed,
+    }
+}
+
+/// The state of a service from the wire; `None` for an unspecified or unknown one.
+#[must_use]
+pub fn service_state_from_message(state: i32) -> Option<ServiceState> {
+    match v1::ServiceState::try_from(state).ok()? {
+        v1::ServiceState::Unspecified => None,
+        v1::ServiceState::Starting => Some(ServiceState::Starting),
+        v1::ServiceState::Running => Some(ServiceState::Running),
+        v1::ServiceState::Degraded => Some(ServiceState::Degraded),
+        v1::ServiceState::Restarting => Some(ServiceState::Restarting),
+        v1::ServiceState::Stopping => Some(ServiceState::Stopping),
+        v1::ServiceState::Completed => Some(ServiceState::Completed),
+        v1::ServiceState::Failed => Some(ServiceState::Failed),
+        v1::ServiceState::Killed => Some(ServiceState::Killed),
+    }
+}
+
+/// The state of an instance on the wire.
+#[must_use]
+pub fn instance_state_message(state: InstanceState) -> v1::ServiceState {
+    match state {
+        InstanceState::Starting => v1::ServiceState::Starting,
+        InstanceState::Running => v1::ServiceState::Running,
+        InstanceState::Restarting => v1::ServiceState::Restarting,
+        InstanceState::Stopping => v1::ServiceState::Stopping,
+        InstanceState::Completed => v1::ServiceState::Completed,
+        InstanceState::Failed => v1::ServiceState::Failed,
+    }
+}
+
+/// The kind of a service on the wire.
+#[must_use]
+pub fn kind_message(kind: ServiceKind) -> v1::ServiceKind {
+    match kind {
+        ServiceKind::Handler => v1::ServiceKind::Handler,
+        ServiceKind::Typed => v1::ServiceKind::Typed,
+        ServiceKind::Command => v1::ServiceKind::Command,
+        ServiceKind::Core => v1::ServiceKind::Core,
+    }
+}
+
+/// The kind that a compiler cell found; `None` for one that this build does not know.
+#[must_use]
+pub fn kind_from_cell(kind: i32) -> Option<ServiceKind> {
+    match cell::ServiceKind::try_from(kind).ok()? {
+        cell::ServiceKind::Unspecified => None,
+        cell::ServiceKind::Handler => Some(ServiceKind::Handler),
+        cell::ServiceKind::Typed => Some(ServiceKind::Typed),
+        cell::ServiceKind::Command => Some(ServiceKind::Command),
+        cell::ServiceKind::Core => Some(ServiceKind::Core),
+    }
+}
+
+/// The tier on the wire.
+#[must_use]
+pub fn tier_message(tier: Tier) -> v1::Tier {
+    match tier {
+        Tier::User => v1::Tier::User,
+        Tier::System => v1::Tier::System,
+    }
+}
+
+/// Limits on the wire, every field set.
+#[must_use]
+pub fn limits_message(limits: &Limits) -> v1::Limits {
+    v1::Limits {
+        max_processes: Some(limits.max_processes),
+        max_memory_bytes: Some(limits.max_memory_bytes),
+        cpu_shares: Some(limits.cpu_shares),
+        message_queue_limit: Some(limits.message_queue_limit),
+        startup_timeout_ms: Some(limits.startup_timeout_ms),
+        shutdown_timeout_ms: Some(limits.shutdown_timeout_ms),
+        limit_exceeded_action: match limits.limit_exceeded_action {
+            LimitAction::Kill => v1::LimitAction::Kill.into(),
+        },
+    }
+}
+
+/// An exported function on the wire.
+#[must_use]
+pub fn export_message(export: &Export) -> v1::Export {
+    v1::Export {
+        name: export.name.clone(),
+        signature: export.signature.clone(),
+        parameters: export
+            .parameters
+            .iter()
+            .map(|p| v1::Parameter { name: p.name.clone(), r#type: p.type_.clone() })
+            .collect(),
+        result: export.result.clone(),
+    }
+}
+
+/// An exported function as a compiler cell told it.
+#[must_use]
+pub fn export_from_cell(export: cell::Export) -> Export {
+    Export {
+        name: export.name,
+        signature: export.signature,
+        parameters: export
+            .parameters
+            .into_iter()
+            .map(|p| Parameter { name: p.name, type_: p.r#type })
+            .collect(),
+        result: export.result,
+    }
+}
+
+/// Why an instance ended, for a client.
+#[must_use]
+pub fn exit_message(instance: &str, exit: &Exit) -> v1::Exit {
+    v1::Exit {
+        reason: exit.reason.as_str().to_owned(),
+        message: exit.message.clone(),
+        backtrace: exit.backtrace.clone(),
+        at: Some(timestamp(exit.at_unix_ms)),
+        instance: instance.to_owned(),
+        permanent: exit.permanent,
+    }
+}
+
+/// Why an instance ended, as a cell told it. A reason that this build does not know counts as a trap.
+#[must_use]
+pub fn cell_exit(exit: cell::Exit) -> Exit {
+    Exit {
+        reason: ExitReason::from_name(&exit.reason).unwrap_or(ExitReason::Trap),
+        message: exit.message,
+        backtrace: exit.backtrace,
+        at_unix_ms: exit.at_unix_ms,
+        permanent: exit.permanent,
+    }
+}
+
+/// Rights from the wire.
+///
+/// # Errors
+/// Reason `INVALID_RIGHT` when there is none, or one that does not exist. `field` is blamed.
+pub fn rights_from_messages(rights: &[i32], field: &str) -> Result<Rights, Problem> {
+    let wrong = |rule: &str| {
+        Problem::invalid("INVALID_RIGHT", field, rule).remedy("use read, call, send and kill")
+    };
+    if rights.is_empty() {
+        return Err(wrong("at least one right is needed"));
+    }
+    rights
+        .iter()
+        .map(|right| match v1::Right::try_from(*right) {
+            Ok(v1::Right::Read) => Ok(Right::Read),
+            Ok(v1::Right::Call) => Ok(Right::Call),
+            Ok(v1::Right::Send) => Ok(Right::Send),
+            Ok(v1::Right::Kill) => Ok(Right::Kill),
+            Ok(v1::Right::Unspecified) | Err(_) => Err(wrong("there is no such right")),
+        })
+        .collect()
+}
+
+/// What a cell must know of one revision of a service.
+#[must_use]
+pub fn cell_spec(
+    service: ServiceId,
+    revision: u64,
+    spec: &ServiceSpec,
+    artifact_path: String,
+) -> cell::ServiceSpec {
+    cell::ServiceSpec {
+        service: service.to_string(),
+        name: spec.name.to_string(),
+        revision,
+        kind: match spec.kind {
+            ServiceKind::Handler => cell::ServiceKind::Handler,
+            ServiceKind::Typed => cell::ServiceKind::Typed,
+            ServiceKind::Command => cell::ServiceKind::Command,
+            ServiceKind::Core => cell::ServiceKind::Core,
+        }
+        .into(),
+        artifact_path,
+        max_processes: spec.limits.max_processes,
+        max_memory_bytes: spec.limits.max_memory_bytes,
+        cpu_shares: spec.limits.cpu_shares,
+        message_queue_limit: spec.limits.message_queue_limit,
+        startup_timeout_ms: spec.limits.startup_timeout_ms,
+        shutdown_timeout_ms: spec.limits.shutdown_timeout_ms,
+        restart_mode: spec.restart.mode.as_str().to_owned(),
+        max_restarts: spec.restart.max_restarts,
+        window_ms: spec.restart.window_ms,
+        backoff_initial_ms: spec.restart.backoff_initial_ms,
+        backoff_max_ms: spec.restart.backoff_max_ms,
+        config: spec.config.clone().into_iter().collect(),
+        arguments: spec.arguments.clone(),
+        environment: spec.environment.clone().into_iter().collect(),
+        grants: spec
+            .grants
+            .iter()
+            .map(|grant| cell::Grant {
+                service: grant.service.to_string(),
+                call: grant.rights.contains(&Right::Call),
+                send: grant.rights.contains(&Right::Send),
+            })
+            .collect(),
+        health_check: spec.health_check.as_ref().map(|check| cell::HealthCheck {
+            function: check.function.clone(),
+            interval_ms: check.interval_ms,
+            timeout_ms: check.timeout_ms,
+            failures_max: check.failures_max,
+        }),
+        core_module: spec.core_module,
+    }
+}
+
+/// What a cell's failure means to a client that asked for `service`.
+#[must_use]
+pub fn cell_failure_problem(service: &str, failure: cell::Failure) -> Problem {
+    let (kind, remedy) = match failure.reason.as_str() {
+        "NO_SUCH_SERVICE" => {
+            (ProblemKind::NotFound, "`solo list` shows the services that are there")
+        }
+        "NO_SUCH_FUNCTION" => (ProblemKind::NotFound, "`solo status` shows the exported functions"),
+        "BAD_ARGUMENTS" => {
+            (ProblemKind::InvalidArgument, "send a JSON array that fits the expected signature")
+        }
+        "OVERLOADED" => (
+            ProblemKind::ResourceExhausted,
+            "send slower, add replicas, or raise message_queue_limit",
+        ),
+        "TIMEOUT" => (ProblemKind::DeadlineExceeded, "allow more time, or look why it is slow"),
+        "CRASHED" => (
+            ProblemKind::Aborted,
+            "`solo status` shows the exit; the service restarts by its policy",
+        ),
+        "REFUSED" => {
+            (ProblemKind::FailedPrecondition, "the service's own answer says what it wants")
+        }
+        "UNAVAILABLE" | "COMPLETED" => (
+            ProblemKind::Unavailable,
+            "`solo status` shows why; deploy or update it to start it again",
+        ),
+        "DENIED" => (ProblemKind::PermissionDenied, "deploy the service with this capability"),
+        "DEADLOCK" => (ProblemKind::FailedPrecondition, "break the cycle, for example with a send"),
+        "CELL_FULL" => (ProblemKind::ResourceExhausted, "end some services, or use fewer replicas"),
+        "UNKNOWN_IMPORT" => (
+            ProblemKind::InvalidArgument,
+            "build the component against the imports that Solo provides (docs/guests.md)",
+        ),
+        "NOT_CALLABLE" => {
+            (ProblemKind::FailedPrecondition, "a program runs to completion by itself")
+        }
+        "INIT_FAILED" | "STARTUP_TIMEOUT" | "LIMIT_EXCEEDED" => (
+            ProblemKind::FailedPrecondition,
+            "mend the code, or raise the limit that it names (startup_timeout_ms, max_memory_bytes)",
+        ),
+        _ => {
+            (ProblemKind::Internal, "`solo doctor` checks the machine; the kernel's log says more")
+        }
+    };
+    Problem::new(kind, &failure.reason, failure.message)
+        .remedy(remedy)
+        .detail("service", service)
+        .detail("expected", failure.expected)
+        .detail("backtrace", failure.backtrace.join("\n"))
+}

@@ -1,0 +1,488 @@
+//! Requests that state a service: checked field by field, defaults filled in.
+
+use std::collections::{BTreeMap, HashMap};
+
+use solo_types::{
+    Digest, Grant, HealthCheck, LimitAction, Limits, Problem, RestartMode, RestartPolicy, Right,
+    ServiceName, Tier, bounds,
+};
+
+use crate::{convert::rights_from_messages, v1};
+
+/// Where the code is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CodeSource {
+    /// In the request.
+    Inline {
+        /// The code.
+        bytes: Vec<u8>,
+        /// `wasm`, `wat`, or empty for by the first bytes.
+        format: &'static str,
+    },
+    /// In the store.
+    Stored {
+        /// Its digest.
+        digest: Digest,
+        /// As above.
+        format: &'static str,
+    },
+}
+
+/// A deployment, checked. What the compiler finds out (kind, exports) is not in it.
+#[derive(Debug, Clone)]
+pub struct DeploySpec {
+    /// Name of the service.
+    pub name: ServiceName,
+    /// Its code.
+    pub code: CodeSource,
+    /// Instances.
+    pub replicas: u32,
+    /// What it asks for.
+    pub grants: Vec<Grant>,
+    /// Defaults filled in.
+    pub limits: Limits,
+    /// Defaults filled in, but for the mode.
+    pub restart: RestartPolicy,
+    /// None: by the kind of the code.
+    pub restart_mode: Option<RestartMode>,
+    /// None: no checks.
+    pub health_check: Option<HealthCheck>,
+    /// For `wasi:config`.
+    pub config: BTreeMap<String, String>,
+    /// For filters.
+    pub labels: BTreeMap<String, String>,
+    /// Scheduling.
+    pub tier: Tier,
+    /// Of a program.
+    pub arguments: Vec<String>,
+    /// Of a program.
+    pub environment: BTreeMap<String, String>,
+    /// Nothing is to be started.
+    pub dry_run: bool,
+    /// Empty: none.
+    pub idempotency_key: String,
+}
+
+/// An update, checked. `None` leaves things as they are.
+#[derive(Debug, Clone)]
+pub struct UpdateSpec {
+    /// Name of the service.
+    pub name: ServiceName,
+    /// New code.
+    pub code: Option<CodeSource>,
+    /// New number of instances.
+    pub replicas: Option<u32>,
+    /// Changed limits: absent fields keep their value.
+    pub limits: Option<v1::Limits>,
+    /// Changed policy: absent fields keep their value.
+    pub restart: Option<v1::RestartPolicy>,
+    /// New configuration.
+    pub config: Option<BTreeMap<String, String>>,
+    /// Empty: none.
+    pub idempotency_key: String,
+}
+
+impl UpdateSpec {
+    /// The limits after the update.
+    ///
+    /// # Errors
+    /// Reason `INVALID_LIMIT`.
+    pub fn limits_after(&self, current: &Limits) -> Result<Limits, Problem> {
+        self.limits.as_ref().map_or(Ok(current.clone()), |change| limits(change, current))
+    }
+
+    /// The restart policy after the update.
+    ///
+    /// # Errors
+    /// Reason `INVALID_RESTART_POLICY`.
+    pub fn restart_after(&self, current: &RestartPolicy) -> Result<RestartPolicy, Problem> {
+        let Some(change) = &self.restart else { return Ok(*current) };
+        let (mut policy, mode) = restart(change, current)?;
+        policy.mode = mode.unwrap_or(current.mode);
+        Ok(policy)
+    }
+}
+
+/// Checks a deployment.
+///
+/// # Errors
+/// The first field that breaks a rule of `solo.v1.DeployRequest`; nothing was read beyond it.
+pub fn deploy_spec(request: v1::DeployRequest) -> Result<DeploySpec, Problem> {
+    let name = ServiceName::new(&request.name)?;
+    let current = Limits::default();
+    let limits = limits(&request.limits.unwrap_or_default(), &current)?;
+    let (restart, restart_mode) =
+        restart(&request.restart.unwrap_or_default(), &RestartPolicy::default())?;
+    let tier = match v1::Tier::try_from(request.tier) {
+        Ok(v1::Tier::Unspecified | v1::Tier::User) => Tier::User,
+        Ok(v1::Tier::System) => Tier::System,
+        Err(_) => return Err(Problem::invalid("INVALID_TIER", "tier", "there is no such tier")),
+    };
+    if !request.secrets.is_empty() {
+        return Err(Problem::unimplemented("giving secrets to services").field("secrets"));
+    }
+    Ok(DeploySpec {
+        name,
+        replicas: replicas(request.replicas)?.unwrap_or(1),
+        grants: grants(&request.capabilities)?,
+        limits,
+        restart,
+        restart_mode,
+        health_check: request.health_check.map(health_check).transpose()?,
+        config: config(request.config)?,
+        labels: labels(request.labels)?,
+        tier,
+        arguments: arguments(request.arguments)?,
+        environment: environment(request.environment)?,
+        dry_run: request.dry_run,
+        idempotency_key: idempotency_key(request.idempotency_key)?,
+        code: code_source(request.code)?.ok_or_else(missing_code)?,
+    })
+}
+
+/// Checks an update.
+///
+/// # Errors
+/// The first field that breaks a rule; a strategy is the caller's to check.
+pub fn update_spec(request: v1::UpdateRequest) -> Result<UpdateSpec, Problem> {
+    Ok(UpdateSpec {
+        name: ServiceName::new(&request.name)?,
+        code: code_source(request.code)?,
+        replicas: replicas(request.replicas)?,
+        limits: request.limits,
+        restart: request.restart,
+        config: if request.config.is_empty() { None } else { Some(config(request.config)?) },
+        idempotency_key: idempotency_key(request.idempotency_key)?,
+    })
+}
+
+fn missing_code() -> Problem {
+    Problem::invalid("MISSING_CODE", "code", "there is no code")
+        .remedy("send the code inline, or upload it and send its digest")
+}
+
+/// Checks the code of a request; `None` when there is none.
+///
+/// # Errors
+/// Reasons `MISSING_CODE`, `CODE_TOO_LARGE`, `INVALID_DIGEST`, `INVALID_FORMAT`.
+pub fn code_source(code: Option<v1::Code>) -> Result<Option<CodeSource>, Problem> {
+    let Some(code) = code else { return Ok(None) };
+    let format = match v1::CodeFormat::try_from(code.format) {
+        Ok(v1::CodeFormat::Unspecified) => "",
+        Ok(v1::CodeFormat::Wasm) => "wasm",
+        Ok(v1::CodeFormat::Wat) => "wat",
+        Err(_) => {
+            return Err(Problem::invalid(
+                "INVALID_FORMAT",
+                "code.format",
+                "there is no such format",
+            ));
+        }
+    };
+    match code.source {
+        None => Err(missing_code()),
+        Some(v1::code::Source::Inline(bytes)) if bytes.is_empty() => {
+            Err(Problem::invalid("MISSING_CODE", "code.inline", "the code is empty"))
+        }
+        Some(v1::code::Source::Inline(bytes)) if bytes.len() > bounds::INLINE_CODE_BYTES_MAX => {
+            let rule = format!("inline code has {} bytes, the limit is 16 MiB", bytes.len());
+            Err(Problem::invalid("CODE_TOO_LARGE", "code.inline", &rule)
+                .remedy("store it with UploadArtifact, and deploy its digest"))
+        }
+        Some(v1::code::Source::Inline(bytes)) => Ok(Some(CodeSource::Inline { bytes, format })),
+        Some(v1::code::Source::Digest(digest)) => {
+            Ok(Some(CodeSource::Stored { digest: digest.parse()?, format }))
+        }
+    }
+}
+
+fn replicas(replicas: Option<u32>) -> Result<Option<u32>, Problem> {
+    match replicas {
+        Some(n) if n == 0 || n > bounds::REPLICAS_MAX => Err(Problem::invalid(
+            "INVALID_REPLICAS",
+            "replicas",
+            &format!("replicas is {n}, not within 1 to {}", bounds::REPLICAS_MAX),
+        )
+        .remedy("choose 1 to 1,000; to stop a service use kill")),
+        other => Ok(other),
+    }
+}
+
+fn limits(message: &v1::Limits, current: &Limits) -> Result<Limits, Problem> {
+    let action = match v1::LimitAction::try_from(message.limit_exceeded_action) {
+        Ok(v1::LimitAction::Unspecified | v1::LimitAction::Kill) => LimitAction::Kill,
+        Ok(v1::LimitAction::Throttle | v1::LimitAction::Warn) => {
+            return Err(Problem::unimplemented("the limit action `throttle` or `warn`")
+                .field("limits.limit_exceeded_action"));
+        }
+        Err(_) => {
+            return Err(Problem::invalid(
+                "INVALID_LIMIT",
+                "limits.limit_exceeded_action",
+                "there is no such action",
+            ));
+        }
+    };
+    let limits = Limits {
+        max_processes: message.max_processes.unwrap_or(current.max_processes),
+        max_memory_bytes: message.max_memory_bytes.unwrap_or(current.max_memory_bytes),
+        cpu_shares: message.cpu_shares.unwrap_or(current.cpu_shares),
+        message_queue_limit: message.message_queue_limit.unwrap_or(current.message_queue_limit),
+        startup_timeout_ms: message.startup_timeout_ms.unwrap_or(current.startup_timeout_ms),
+        shutdown_timeout_ms: message.shutdown_timeout_ms.unwrap_or(current.shutdown_timeout_ms),
+        limit_exceeded_action: action,
+    };
+    limits.validate()?;
+    Ok(limits)
+}
+
+fn restart(
+    message: &v1::RestartPolicy,
+    current: &RestartPolicy,
+) -> Result<(RestartPolicy, Option<RestartMode>), Problem> {
+    let mode = match v1::RestartMode::try_from(message.mode) {
+        Ok(v1::RestartMode::Unspecified) => None,
+        Ok(v1::RestartMode::Permanent) => Some(RestartMode::Permanent),
+        Ok(v1::RestartMode::Transient) => Some(RestartMode::Transient),
+        Ok(v1::RestartMode::Temporary) => Some(RestartMode::Temporary),
+        Err(_) => {
+            return Err(Problem::invalid(
+                "INVALID_RESTART_POLICY",
+                "restart.mode",
+                "there is no such mode",
+            ));
+        }
+    };
+    let backoff_initial_ms = message.backoff_initial_ms.unwrap_or(current.backoff_initial_ms);
+    let policy = RestartPolicy {
+        mode: current.mode,
+        max_restarts: message.max_restarts.unwrap_or(current.max_restarts),
+        window_ms: message.window_ms.unwrap_or(current.window_ms),
+        backoff_initial_ms,
+        // A default never contradicts what was asked for.
+        backoff_max_ms: message
+            .backoff_max_ms
+            .unwrap_or_else(|| current.backoff_max_ms.max(backoff_initial_ms)),
+    };
+    policy.validate()?;
+    Ok((policy, mode))
+}
+
+fn health_check(message: v1::HealthCheck) -> Result<HealthCheck, Problem> {
+    let check = HealthCheck {
+        function: message.function,
+        interval_ms: message.interval_ms.unwrap_or(10_000),
+        timeout_ms: message.timeout_ms.unwrap_or(1_000),
+        failures_max: message.failures_max.unwrap_or(3),
+    };
+    let range = |field: &str, value: u64, min: u64, max: u64| {
+        if (min..=max).contains(&value) {
+            return Ok(());
+        }
+        let rule = format!("it is {value}, not within {min} to {max}");
+        Err(Problem::invalid("INVALID_HEALTH_CHECK", &format!("health_check.{field}"), &rule))
+    };
+    range("interval_ms", check.interval_ms, 10, 3_600_000)?;
+    range("timeout_ms", check.timeout_ms, 1, 600_000)?;
+    range("failures_max", u64::from(check.failures_max), 1, 100)?;
+    if check.function.len() > 512 {
+        let rule = "a function name has at most 512 bytes";
+        return Err(Problem::invalid("INVALID_HEALTH_CHECK", "health_check.function", rule));
+    }
+    Ok(check)
+}
+
+fn grants(requests: &[v1::CapabilityRequest]) -> Result<Vec<Grant>, Problem> {
+    if requests.len() > bounds::CAPABILITIES_MAX {
+        return Err(Problem::invalid(
+            "TOO_MANY_CAPABILITIES",
+            "capabilities",
+            "a service asks for at most 64 capabilities",
+        ));
+    }
+    requests
+        .iter()
+        .enumerate()
+        .map(|(index, request)| {
+            let field = format!("capabilities[{index}]");
+            let Some(name) = request.object.strip_prefix("service:") else {
+                return Err(Problem::unimplemented(&format!(
+                    "a capability on {:?}",
+                    request.object.chars().take(100).collect::<String>()
+                ))
+                .remedy("objects are written `service:NAME` so far")
+                .field(&format!("{field}.object")));
+            };
+            let rights = rights_from_messages(&request.rights, &format!("{field}.rights"))?;
+            if let Some(right) = rights.iter().find(|r| !matches!(r, Right::Call | Right::Send)) {
+                return Err(Problem::unimplemented(&format!(
+                    "the right `{}` of one service on another",
+                    right.as_str()
+                ))
+                .field(&format!("{field}.rights")));
+            }
+            let service = ServiceName::new(name).map_err(|mut problem| {
+                problem.fields[0].field = format!("{field}.object");
+                problem
+            })?;
+            Ok(Grant { service, rights })
+        })
+        .collect()
+}
+
+fn labels(labels: HashMap<String, String>) -> Result<BTreeMap<String, String>, Problem> {
+    let refuse = |rule: &str| Err(Problem::invalid("INVALID_LABEL", "labels", rule));
+    if labels.len() > bounds::LABELS_MAX {
+        return refuse("a service has at most 64 labels");
+    }
+    for (key, value) in &labels {
+        if key.is_empty() || key.len() > bounds::LABEL_KEY_BYTES_MAX {
+            return refuse("the key of a label has 1 to 63 bytes");
+        }
+        if value.len() > bounds::LABEL_VALUE_BYTES_MAX {
+            return refuse("the value of a label has at most 255 bytes");
+        }
+        if key.chars().chain(value.chars()).any(char::is_control) {
+            return refuse("a label has no control characters");
+        }
+    }
+    Ok(labels.into_iter().collect())
+}
+
+fn config(config: HashMap<String, String>) -> Result<BTreeMap<String, String>, Problem> {
+    let refuse = |rule: &str| Err(Problem::invalid("INVALID_CONFIG", "config", rule));
+    if config.len() > bounds::CONFIG_ENTRIES_MAX {
+        return refuse("a configuration has at most 256 entries");
+    }
+    for (key, value) in &config {
+        if key.is_empty() || key.len() > bounds::CONFIG_KEY_BYTES_MAX {
+            return refuse("the key of a configuration entry has 1 to 128 bytes");
+        }
+        if value.len() > bounds::CONFIG_VALUE_BYTES_MAX {
+            return refuse("the value of a configuration entry has at most 64 KiB");
+        }
+    }
+    Ok(config.into_iter().collect())
+}
+
+fn arguments(arguments: Vec<String>) -> Result<Vec<String>, Problem> {
+    let bytes: usize = arguments.iter().map(String::len).sum();
+    if arguments.len() > bounds::ARGUMENTS_MAX || bytes > bounds::ARGUMENTS_BYTES_MAX {
+        let rule = "a program has at most 256 arguments of 64 KiB together";
+        return Err(Problem::invalid("INVALID_ARGUMENTS", "arguments", rule));
+    }
+    if arguments.iter().any(|a| a.contains('\0')) {
+        let rule = "an argument has no zero byte";
+        return Err(Problem::invalid("INVALID_ARGUMENTS", "arguments", rule));
+    }
+    Ok(arguments)
+}
+
+fn environment(environment: HashMap<String, String>) -> Result<BTreeMap<String, String>, Problem> {
+    let refuse = |rule: &str| Err(Problem::invalid("INVALID_ENVIRONMENT", "environment", rule));
+    let bytes: usize = environment.iter().map(|(k, v)| k.len() + v.len()).sum();
+    if environment.len() > bounds::ARGUMENTS_MAX || bytes > bounds::ARGUMENTS_BYTES_MAX {
+        return refuse("an environment has at most 256 entries of 64 KiB together");
+    }
+    if environment.keys().any(|k| k.is_empty() || k.contains(['=', '\0'])) {
+        return refuse("a variable's name is not empty and has no `=` and no zero byte");
+    }
+    if environment.values().any(|v| v.contains('\0')) {
+        return refuse("a variable's value has no zero byte");
+    }
+    Ok(environment.into_iter().collect())
+}
+
+fn idempotency_key(key: String) -> Result<String, Problem> {
+    if key.len() > bounds::IDEMPOTENCY_KEY_BYTES_MAX {
+        let rule = "an idempotency key has at most 128 bytes";
+        return Err(Problem::invalid("INVALID_IDEMPOTENCY_KEY", "idempotency_key", rule));
+    }
+    Ok(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request() -> v1::DeployRequest {
+        v1::DeployRequest {
+            name: "counter".into(),
+            code: Some(v1::Code {
+                source: Some(v1::code::Source::Inline(b"\0asm".to_vec())),
+                format: 0,
+            }),
+            ..Default::default()
+        }
+    }
+
+    fn refused(change: impl FnOnce(&mut v1::DeployRequest)) -> Problem {
+        let mut request = request();
+        change(&mut request);
+        deploy_spec(request).expect_err("must be refused")
+    }
+
+    #[test]
+    fn defaults_are_filled_in() {
+        let spec = deploy_spec(request()).expect("legal");
+        assert_eq!((spec.replicas, spec.limits, spec.tier), (1, Limits::default(), Tier::User));
+        assert_eq!(spec.restart_mode, None);
+    }
+
+    #[test]
+    fn bad_fields_are_named() {
+        for (problem, reason, field) in [
+            (refused(|r| r.name = String::new()), "INVALID_NAME", "name"),
+            (refused(|r| r.name = "../x".into()), "INVALID_NAME", "name"),
+            (refused(|r| r.code = None), "MISSING_CODE", "code"),
+            (refused(|r| r.replicas = Some(0)), "INVALID_REPLICAS", "replicas"),
+            (refused(|r| r.replicas = Some(u32::MAX)), "INVALID_REPLICAS", "replicas"),
+            (
+                refused(|r| {
+                    r.limits =
+                        Some(v1::Limits { max_memory_bytes: Some(u64::MAX), ..Default::default() });
+                }),
+                "INVALID_LIMIT",
+                "limits.max_memory_bytes",
+            ),
+            (refused(|r| r.tier = 99), "INVALID_TIER", "tier"),
+            (
+                refused(|r| {
+                    r.capabilities = vec![v1::CapabilityRequest {
+                        object: "service:../x".into(),
+                        rights: vec![v1::Right::Call.into()],
+                    }];
+                }),
+                "INVALID_NAME",
+                "capabilities[0].object",
+            ),
+            (
+                refused(|r| {
+                    r.labels.insert("a\nb".into(), String::new());
+                }),
+                "INVALID_LABEL",
+                "labels",
+            ),
+        ] {
+            assert_eq!(
+                (problem.reason.as_str(), problem.fields[0].field.as_str()),
+                (reason, field)
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_not_built_yet_says_so() {
+        for problem in [
+            refused(|r| r.secrets = vec![v1::SecretReference::default()]),
+            refused(|r| {
+                r.limits = Some(v1::Limits {
+                    limit_exceeded_action: v1::LimitAction::Warn.into(),
+                    ..Default::default()
+                });
+            }),
+        ] {
+            assert_eq!(problem.kind, solo_types::ProblemKind::Unimplemented);
+        }
+    }
+}
