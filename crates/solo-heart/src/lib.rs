@@ -1,3 +1,25 @@
-//! solo-heart.
+//! The heart: binds the listening sockets, keeps the kernel and the gateway running, starts cells
+//! when the kernel asks, and ends everything in order.
+//!
+//! It is small and single-threaded, so that forking from it is cheap: it is the one spawner of
+//! processes. It refuses to accept a connection, to read a request of a client, to run a program
+//! other than Solo's own, and to do anything for the kernel beyond the closed set of
+//! [`protocol::Request`]. Decisions are in `keeper.rs` (pure); `run.rs` carries them out.
+//!
+//! [`run`] is the process `solo up`; [`bind_to_parent`] is the first call of every other role.
 
+mod backoff;
+mod control;
+mod error;
+mod home;
+mod keeper;
+mod launch;
+mod parent;
 pub mod protocol;
+mod run;
+mod sockets;
+mod survivors;
+
+pub use error::HeartError;
+pub use parent::{HEART_PID_VARIABLE, ParentError, bind_to_parent};
+pub use run::{HeartOptions, run};

@@ -181,10 +181,9 @@ impl FromStr for Report {
                 kind: CellKind::from_name(kind).ok_or_else(wrong)?,
                 pid: pid.parse().map_err(|_| wrong())?,
             }),
-            ["spawned", cell, pid] if is_cell_id(cell) => Ok(Self::Spawned {
-                cell: cell.to_owned(),
-                pid: pid.parse().map_err(|_| wrong())?,
-            }),
+            ["spawned", cell, pid] if is_cell_id(cell) => {
+                Ok(Self::Spawned { cell: cell.to_owned(), pid: pid.parse().map_err(|_| wrong())? })
+            }
             ["spawn-failed", cell, error] if is_cell_id(cell) => {
                 Ok(Self::SpawnFailed { cell: cell.to_owned(), error: error.to_owned() })
             }
@@ -228,8 +227,15 @@ mod tests {
 
     #[test]
     fn a_request_cannot_smuggle_anything() {
-        for line in ["", "spawn", "spawn ../x wasm", "spawn a sh", "spawn a wasm -x", "kill a\nstop", "spawn  wasm"]
-        {
+        for line in [
+            "",
+            "spawn",
+            "spawn ../x wasm",
+            "spawn a sh",
+            "spawn a wasm -x",
+            "kill a\nstop",
+            "spawn  wasm",
+        ] {
             assert!(line.parse::<Request>().is_err(), "{line:?}");
         }
         assert!(!is_cell_id(&"x".repeat(33)));

@@ -1,0 +1,150 @@
+//! Starts the processes of Solo: fixed command lines, a clean environment, named descriptors.
+//!
+//! It runs one program only, with arguments that it builds itself. Nothing that a client or a guest
+//! chose becomes part of a command line: a cell's id has been checked letter by letter.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use command_fds::{CommandFdExt, FdMapping};
+use nix::errno::Errno;
+
+use crate::HeartError;
+use crate::control::Control;
+use crate::home::Home;
+use crate::keeper::Role;
+use crate::parent::HEART_PID_VARIABLE;
+use crate::protocol::descriptors;
+use crate::sockets::Sockets;
+
+/// What children see of the heart's environment. All else (credentials, proxies, `LD_*`) stays out:
+/// `PATH` because programs that services name are looked up in it, `SOLO_LOG` because it sets what
+/// every process logs, `RUST_BACKTRACE` because it sets what a panic shows.
+const ENVIRONMENT: [&str; 3] = ["PATH", "SOLO_LOG", "RUST_BACKTRACE"];
+
+/// Highest descriptor that a child is given.
+const DESCRIPTOR_MAX: i32 = descriptors::KERNEL_METRICS;
+
+/// Knows how to start each role.
+#[derive(Debug)]
+pub(crate) struct Launcher {
+    program: PathBuf,
+    environment: Vec<(&'static str, OsString)>,
+    /// Keep the numbers that children are given occupied here: the pipe on which a failed `exec`
+    /// is told would otherwise get one of them, and be overwritten in the child.
+    _occupied: Vec<File>,
+}
+
+impl Launcher {
+    /// Checks that the program is there.
+    ///
+    /// # Errors
+    /// [`HeartError::Program`], or no descriptors left.
+    pub(crate) fn new(program: PathBuf) -> Result<Self, HeartError> {
+        let program = std::path::absolute(&program).unwrap_or(program);
+        match std::fs::metadata(&program) {
+            Ok(metadata) if metadata.is_file() => {}
+            Ok(_) => {
+                let source = io::Error::from(io::ErrorKind::InvalidInput);
+                return Err(HeartError::Program { path: program, source });
+            }
+            Err(source) => return Err(HeartError::Program { path: program, source }),
+        }
+        let mut occupied = Vec::new();
+        loop {
+            let file = File::open("/dev/null").map_err(HeartError::file("open", "/dev/null"))?;
+            if file.as_raw_fd() > DESCRIPTOR_MAX {
+                break;
+            }
+            occupied.push(file);
+        }
+        let environment = ENVIRONMENT
+            .into_iter()
+            .filter_map(|name| Some((name, std::env::var_os(name)?)))
+            .collect();
+        Ok(Self { program, environment, _occupied: occupied })
+    }
+
+    /// Starts the kernel and returns its process and the heart's end of the control socket.
+    ///
+    /// # Errors
+    /// As the system says, also when the program cannot be executed.
+    pub(crate) fn kernel(&self, home: &Home, sockets: &Sockets) -> io::Result<(u32, Control)> {
+        let (control, theirs) = Control::new()?;
+        let mut command = self.command(home);
+        command.arg("kernel").arg("--home").arg(home.root());
+        let pid = start(
+            command,
+            vec![
+                FdMapping { parent_fd: theirs, child_fd: descriptors::KERNEL_CONTROL },
+                mapping(&sockets.api, descriptors::KERNEL_API_TCP)?,
+                mapping(&sockets.api_unix, descriptors::KERNEL_API_UNIX)?,
+                mapping(&sockets.metrics, descriptors::KERNEL_METRICS)?,
+            ],
+        )?;
+        Ok((pid, control))
+    }
+
+    /// Starts the gateway.
+    ///
+    /// # Errors
+    /// As [`Launcher::kernel`].
+    pub(crate) fn gateway(&self, home: &Home, sockets: &Sockets) -> io::Result<u32> {
+        let mut command = self.command(home);
+        command.arg("gateway").arg("--home").arg(home.root());
+        start(command, vec![mapping(&sockets.gateway, descriptors::GATEWAY_HTTP)?])
+    }
+
+    /// Starts a cell.
+    ///
+    /// # Errors
+    /// As [`Launcher::kernel`].
+    pub(crate) fn cell(&self, home: &Home, role: &Role) -> io::Result<u32> {
+        let Role::Cell { cell, kind } = role else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        // A socket of a former life would keep the new one from binding.
+        home.forget(role);
+        let mut command = self.command(home);
+        command.args(["cell", kind.as_str(), "--id", cell, "--socket"]);
+        command.arg(home.cell_socket(cell));
+        start(command, Vec::new())
+    }
+
+    fn command(&self, home: &Home) -> Command {
+        let mut command = Command::new(&self.program);
+        command
+            .env_clear()
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .env(HEART_PID_VARIABLE, std::process::id().to_string())
+            .stdin(Stdio::null())
+            .current_dir(home.root())
+            // A group of its own: Ctrl-C in a terminal reaches the heart only, which ends all in
+            // order.
+            .process_group(0);
+        command
+    }
+}
+
+/// The errno name of a failure, as the protocol wants it.
+pub(crate) fn errno_name(error: &io::Error) -> String {
+    let errno = error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw);
+    format!("{errno:?}")
+}
+
+fn mapping(listener: &impl AsFd, child_fd: i32) -> io::Result<FdMapping> {
+    Ok(FdMapping { parent_fd: listener.as_fd().try_clone_to_owned()?, child_fd })
+}
+
+fn start(mut command: Command, mappings: Vec<FdMapping>) -> io::Result<u32> {
+    if !mappings.is_empty() {
+        command.fd_mappings(mappings).map_err(io::Error::other)?;
+    }
+    // The handle is dropped on purpose: the heart reaps all its children by process id.
+    Ok(command.spawn()?.id())
+}
