@@ -1,8 +1,17 @@
 //! Supervision with OTP semantics: when to restart what, how soon, and when to give up.
 //!
-//! [`RestartTracker`] decides for one child; it is pure and is what the heart, the kernel and the
-//! cells share. Nothing here knows what a child is.
+//! Three layers, each usable alone. [`RestartTracker`] decides for one child; the heart and the
+//! cells use it. [`SupervisorCore`] decides for one supervisor with its children. Both are pure: time
+//! and events in, decisions out. [`start`] runs a tree of supervisors and workers as tokio tasks;
+//! the kernel is such a tree. Nothing here knows what a child does.
 
 mod restart;
+mod shell;
+mod tree;
 
 pub use restart::{ExitKind, RestartTracker, Verdict};
+pub use shell::{
+    ChildContext, ChildKind, ChildSpec, Node, NodeKind, SupervisorEnd, SupervisorHandle,
+    SupervisorSpec, TreeError, WorkerFactory, start,
+};
+pub use tree::{Action, ChildId, Event, Strategy, SupervisorCore};
