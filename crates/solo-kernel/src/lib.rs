@@ -1,1 +1,27 @@
-//! solo-kernel.
+//! The kernel: the control plane of a node. Owns desired state, the signing key and the audit log;
+//! serves `solo.v1`; keeps what runs in the cells in step with what should be.
+//!
+//! It refuses to run or to parse guest code: it hashes bytes, hands paths to cells, and passes
+//! messages on. It is a tree of supervised actors (SPEC S2) over shared state ([`kernel::Kernel`]);
+//! everything that matters is in the store, so that it can be killed at any instruction and started
+//! again under running services.
+//!
+//! Entry point: [`run`]. Map: `boot` starts and ends it, `actors` is the tree, `api` the edge,
+//! `service` the operations, `cells` and `heart` the way to other processes, `store`, `artifacts`,
+//! `audit` and `monitor` what is kept.
+
+mod actors;
+mod api;
+mod artifacts;
+mod audit;
+mod boot;
+mod cells;
+mod clock;
+mod heart;
+mod home;
+mod kernel;
+mod monitor;
+mod service;
+mod store;
+
+pub use boot::{KernelError, KernelOptions, run};

@@ -1,0 +1,45 @@
+//! The metrics endpoint: Prometheus text at `/metrics`, nothing else.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+
+use super::list::figures;
+use crate::kernel::Kernel;
+
+/// Content type of the Prometheus text format.
+const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Serves until the listener fails.
+pub(crate) async fn serve(
+    kernel: Arc<Kernel>,
+    listener: tokio::net::TcpListener,
+) -> Result<(), String> {
+    let router = axum::Router::new().route("/metrics", get(text)).with_state(kernel);
+    axum::serve(listener, router).await.map_err(|error| error.to_string())
+}
+
+async fn text(State(kernel): State<Arc<Kernel>>) -> Response {
+    let mut by_id = figures(&kernel).await;
+    let services: Vec<_> = kernel
+        .registry
+        .all()
+        .into_iter()
+        .map(|service| {
+            let mut figures = by_id.remove(&service.id.to_string()).unwrap_or_default();
+            // A counter never falls: restarts in cells that are gone count too.
+            figures.restarts = figures.restarts.max(service.state.lock().restarts());
+            (service.name.to_string(), figures)
+        })
+        .collect();
+    match kernel.metrics.text(&services) {
+        Ok(text) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
+        Err(error) => {
+            tracing::error!(%error, "Failed to make the text of the metrics");
+            (StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be shown\n").into_response()
+        }
+    }
+}

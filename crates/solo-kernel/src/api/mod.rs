@@ -1,0 +1,229 @@
+//! The edge: `solo.v1` over gRPC, with reflection and health. Turns messages into checked requests,
+//! asks who is asking, has the kernel do it, and turns what comes of it into messages.
+//!
+//! Operations that change something run in tasks of their own: a client that goes away does not
+//! stop them half-way.
+
+mod access;
+mod call;
+mod grant;
+mod list;
+pub(crate) mod metrics;
+mod operations;
+mod status;
+mod tree;
+mod upload;
+mod watch;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Instant;
+
+use solo_api::v1;
+use solo_api::v1::solo_service_server::{SoloService, SoloServiceServer};
+use solo_types::Problem;
+use tokio_stream::Stream;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::kernel::Kernel;
+use access::Principal;
+
+/// Requests under way on one connection; more wait in the client.
+const REQUESTS_PER_CONNECTION_MAX: usize = 256;
+
+/// HTTP/2 streams of one connection, watches included.
+const STREAMS_PER_CONNECTION_MAX: u32 = 1_024;
+
+/// The service over the kernel. Clones share it.
+#[derive(Debug, Clone)]
+pub(crate) struct Api {
+    kernel: Arc<Kernel>,
+}
+
+/// Makes the router of one listener.
+pub(crate) async fn router(kernel: Arc<Kernel>) -> tonic::transport::server::Router {
+    let (health_reporter, health) = tonic_health::server::health_reporter();
+    health_reporter.set_serving::<SoloServiceServer<Api>>().await;
+    let service = SoloServiceServer::new(Api { kernel })
+        .max_decoding_message_size(solo_api::WIRE_MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(solo_api::WIRE_MESSAGE_BYTES_MAX);
+    let mut server = tonic::transport::Server::builder()
+        .concurrency_limit_per_connection(REQUESTS_PER_CONNECTION_MAX)
+        .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
+        .tcp_nodelay(true)
+        .http2_keepalive_interval(Some(std::time::Duration::from_secs(30)));
+    let mut router = server.add_service(health).add_service(service);
+    // The descriptors were made by this build; were they damaged, the API would still serve.
+    match tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(solo_api::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()
+    {
+        Ok(reflection) => router = router.add_service(reflection),
+        Err(error) => tracing::error!(%error, "Failed to set reflection up"),
+    }
+    router
+}
+
+impl Api {
+    /// Does one request: measures it, and turns its problem into a status.
+    async fn answer<T, R, W>(
+        &self,
+        method: &'static str,
+        request: Request<T>,
+        work: impl FnOnce(Arc<Kernel>, Principal, T) -> W,
+    ) -> Result<Response<R>, Status>
+    where
+        W: Future<Output = Result<R, Problem>>,
+    {
+        let began = Instant::now();
+        let outcome = match access::principal(&self.kernel, request.metadata()) {
+            Ok(principal) => work(Arc::clone(&self.kernel), principal, request.into_inner()).await,
+            Err(problem) => Err(problem),
+        };
+        self.kernel.metrics.request(method, began.elapsed());
+        outcome.map(Response::new).map_err(|problem| self.refuse(method, &problem))
+    }
+
+    fn refuse(&self, method: &'static str, problem: &Problem) -> Status {
+        self.kernel.metrics.refused.with_label_values(&[problem.reason.as_str()]).inc();
+        tracing::debug!(method, reason = problem.reason, cause = problem.cause, "Refused");
+        solo_api::status_from_problem(problem)
+    }
+}
+
+/// Runs an operation to its end in a task of its own.
+async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, Problem>> + Send + 'static,
+) -> Result<T, Problem> {
+    match tokio::spawn(work).await {
+        Ok(outcome) => outcome,
+        Err(error) => {
+            tracing::error!(%error, "An operation failed inside");
+            Err(Problem::internal("the operation failed inside; nothing was acknowledged"))
+        }
+    }
+}
+
+type WatchStream = Pin<Box<dyn Stream<Item = Result<v1::WatchResponse, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl SoloService for Api {
+    async fn deploy(
+        &self,
+        request: Request<v1::DeployRequest>,
+    ) -> Result<Response<v1::DeployResponse>, Status> {
+        self.answer("Deploy", request, operations::deploy).await
+    }
+
+    async fn status(
+        &self,
+        request: Request<v1::StatusRequest>,
+    ) -> Result<Response<v1::StatusResponse>, Status> {
+        self.answer("Status", request, status::status).await
+    }
+
+    async fn kill(
+        &self,
+        request: Request<v1::KillRequest>,
+    ) -> Result<Response<v1::KillResponse>, Status> {
+        self.answer("Kill", request, operations::kill).await
+    }
+
+    type WatchStream = WatchStream;
+
+    async fn watch(
+        &self,
+        request: Request<v1::WatchRequest>,
+    ) -> Result<Response<WatchStream>, Status> {
+        self.answer("Watch", request, watch::watch).await
+    }
+
+    async fn grant_capability(
+        &self,
+        request: Request<v1::GrantCapabilityRequest>,
+    ) -> Result<Response<v1::GrantCapabilityResponse>, Status> {
+        self.answer("GrantCapability", request, grant::grant).await
+    }
+
+    async fn list(
+        &self,
+        request: Request<v1::ListRequest>,
+    ) -> Result<Response<v1::ListResponse>, Status> {
+        self.answer("List", request, list::list).await
+    }
+
+    async fn update(
+        &self,
+        request: Request<v1::UpdateRequest>,
+    ) -> Result<Response<v1::UpdateResponse>, Status> {
+        self.answer("Update", request, operations::update).await
+    }
+
+    async fn shutdown(
+        &self,
+        request: Request<v1::ShutdownRequest>,
+    ) -> Result<Response<v1::ShutdownResponse>, Status> {
+        self.answer("Shutdown", request, operations::shutdown).await
+    }
+
+    async fn call(
+        &self,
+        request: Request<v1::CallRequest>,
+    ) -> Result<Response<v1::CallResponse>, Status> {
+        self.answer("Call", request, call::call).await
+    }
+
+    async fn send(
+        &self,
+        request: Request<v1::SendRequest>,
+    ) -> Result<Response<v1::SendResponse>, Status> {
+        self.answer("Send", request, call::send).await
+    }
+
+    async fn upload_artifact(
+        &self,
+        request: Request<Streaming<v1::UploadArtifactRequest>>,
+    ) -> Result<Response<v1::UploadArtifactResponse>, Status> {
+        self.answer("UploadArtifact", request, upload::upload).await
+    }
+
+    async fn tree(
+        &self,
+        request: Request<v1::TreeRequest>,
+    ) -> Result<Response<v1::TreeResponse>, Status> {
+        self.answer("Tree", request, tree::tree).await
+    }
+
+    async fn revoke_capability(
+        &self,
+        request: Request<v1::RevokeCapabilityRequest>,
+    ) -> Result<Response<v1::RevokeCapabilityResponse>, Status> {
+        self.answer("RevokeCapability", request, |_, _, _| async {
+            Err(Problem::unimplemented("revoking a capability"))
+        })
+        .await
+    }
+
+    async fn list_capabilities(
+        &self,
+        request: Request<v1::ListCapabilitiesRequest>,
+    ) -> Result<Response<v1::ListCapabilitiesResponse>, Status> {
+        self.answer("ListCapabilities", request, |_, _, _| async {
+            Err(Problem::unimplemented("listing capabilities"))
+        })
+        .await
+    }
+
+    async fn rollback(
+        &self,
+        request: Request<v1::RollbackRequest>,
+    ) -> Result<Response<v1::RollbackResponse>, Status> {
+        self.answer("Rollback", request, |_, _, _| async {
+            Err(Problem::unimplemented("rolling back to an earlier revision on request")
+                .remedy("update the service with the code of the earlier revision"))
+        })
+        .await
+    }
+}

@@ -1,0 +1,210 @@
+//! Deploy, Update, Kill, Shutdown.
+
+use std::sync::Arc;
+
+use solo_api::v1;
+use solo_types::{Problem, ServiceState, Tier, bounds};
+
+use super::access::Principal;
+use super::to_the_end;
+use crate::audit::Entry;
+use crate::boot;
+use crate::kernel::Kernel;
+use crate::service::{self, Deployed, Strategy, Updated};
+
+fn ms(duration: std::time::Duration) -> f64 {
+    duration.as_secs_f64() * 1_000.0
+}
+
+fn timing(timing: &service::Timing) -> v1::Timing {
+    v1::Timing {
+        store_ms: ms(timing.store),
+        compile_ms: ms(timing.compile),
+        start_ms: ms(timing.start),
+        total_ms: ms(timing.total),
+    }
+}
+
+/// Writes a refused operation down. The refusal stands whether or not that succeeds.
+async fn audit_refusal(kernel: &Kernel, entry: Entry, problem: &Problem) {
+    if let Err(error) = kernel.audit.append(entry.refused(&problem.reason)).await {
+        tracing::error!(%error, "Failed to audit a refusal");
+    }
+}
+
+pub(super) async fn deploy(
+    kernel: Arc<Kernel>,
+    principal: Principal,
+    request: v1::DeployRequest,
+) -> Result<v1::DeployResponse, Problem> {
+    let name = request.name.clone();
+    let entry = Entry::new(&principal.name(), "deploy", &clip(&name));
+    let checked = async {
+        kernel.check_open()?;
+        principal.must_be_owner("deploy")?;
+        let spec = solo_api::deploy_spec(request)?;
+        // Maps are encoded in any order: the fingerprint takes the sorted, checked form. The key is
+        // part of it, which does no harm: it is the same for the requests that are compared.
+        let print = blake3::hash(format!("{spec:?}").as_bytes()).to_hex().to_string();
+        Ok((spec, print))
+    };
+    let outcome = match checked.await {
+        Ok((spec, print)) => {
+            let work = service::deploy(Arc::clone(&kernel), spec, print, principal.name());
+            to_the_end(work).await
+        }
+        Err(problem) => Err(problem),
+    };
+    match outcome {
+        Ok(deployed) => Ok(deploy_response(deployed)),
+        Err(problem) => {
+            audit_refusal(&kernel, entry, &problem).await;
+            Err(problem)
+        }
+    }
+}
+
+/// A name of a request, before it was checked, at a length that fits a record.
+fn clip(name: &str) -> String {
+    name.chars().take(80).collect()
+}
+
+fn deploy_response(deployed: Deployed) -> v1::DeployResponse {
+    let state =
+        if deployed.dry_run { v1::ServiceState::Unspecified } else { v1::ServiceState::Running };
+    v1::DeployResponse {
+        service: deployed.service,
+        revision: deployed.revision,
+        state: state.into(),
+        kind: solo_api::kind_message(deployed.kind).into(),
+        exports: deployed.exports.iter().map(solo_api::export_message).collect(),
+        timing: Some(timing(&deployed.timing)),
+        digest: deployed.digest.to_string(),
+        dry_run: deployed.dry_run,
+    }
+}
+
+pub(super) async fn update(
+    kernel: Arc<Kernel>,
+    principal: Principal,
+    request: v1::UpdateRequest,
+) -> Result<v1::UpdateResponse, Problem> {
+    let entry = Entry::new(&principal.name(), "update", &clip(&request.name));
+    let checked = async {
+        kernel.check_open()?;
+        principal.must_be_owner("update")?;
+        let strategy = match v1::UpdateStrategy::try_from(request.strategy) {
+            Ok(v1::UpdateStrategy::Unspecified | v1::UpdateStrategy::Rolling) => Strategy::Rolling,
+            Ok(v1::UpdateStrategy::Recreate) => Strategy::Recreate,
+            Ok(v1::UpdateStrategy::Canary) => {
+                return Err(
+                    Problem::unimplemented("the update strategy `canary`").field("strategy")
+                );
+            }
+            Ok(v1::UpdateStrategy::BlueGreen) => {
+                return Err(
+                    Problem::unimplemented("the update strategy `blue-green`").field("strategy")
+                );
+            }
+            Err(_) => {
+                let rule = "there is no such strategy";
+                return Err(Problem::invalid("INVALID_STRATEGY", "strategy", rule));
+            }
+        };
+        let spec = solo_api::update_spec(request)?;
+        let service = kernel.service(spec.name.as_str())?;
+        let print = blake3::hash(format!("{spec:?} {strategy:?}").as_bytes()).to_hex().to_string();
+        Ok((service, spec, strategy, print))
+    };
+    let outcome = match checked.await {
+        Ok((service, spec, strategy, print)) => {
+            let entry = entry.clone();
+            let shared = Arc::clone(&kernel);
+            to_the_end(async move {
+                let key = spec.idempotency_key.clone();
+                let _key = match service::look_up_key(&shared, &key, &print).await? {
+                    service::Known::Answered(answer) => return Ok(answer),
+                    service::Known::New(under_way) => under_way,
+                };
+                shared.audit.append(entry).await?;
+                service.update(spec, strategy, print).await
+            })
+            .await
+        }
+        Err(problem) => Err(problem),
+    };
+    match outcome {
+        Ok(updated) => Ok(update_response(updated)),
+        Err(problem) => {
+            audit_refusal(&kernel, entry, &problem).await;
+            Err(problem)
+        }
+    }
+}
+
+fn update_response(updated: Updated) -> v1::UpdateResponse {
+    v1::UpdateResponse {
+        service: updated.service,
+        revision: updated.revision,
+        previous_revision: updated.previous_revision,
+        state: solo_api::service_state_message(ServiceState::Running).into(),
+        exports: updated.exports.iter().map(solo_api::export_message).collect(),
+        timing: Some(timing(&updated.timing)),
+        digest: updated.digest.to_string(),
+    }
+}
+
+pub(super) async fn kill(
+    kernel: Arc<Kernel>,
+    principal: Principal,
+    request: v1::KillRequest,
+) -> Result<v1::KillResponse, Problem> {
+    let entry =
+        Entry::new(&principal.name(), "kill", &clip(&request.name)).detail("force", request.force);
+    let found = principal.service_for(&kernel, &request.name, solo_types::Right::Kill);
+    let allowed = found.and_then(|service| {
+        if principal.is_token() && service.state.lock().spec.tier == Tier::System {
+            return Err(Problem::new(
+                solo_types::ProblemKind::PermissionDenied,
+                "SYSTEM_TIER",
+                "a service of the system tier is ended by the owner alone",
+            )
+            .remedy("ask the owner of this Solo"));
+        }
+        Ok(service)
+    });
+    let service = match allowed {
+        Ok(service) => service,
+        Err(problem) => {
+            audit_refusal(&kernel, entry, &problem).await;
+            return Err(problem);
+        }
+    };
+    let name = service.name.to_string();
+    let forced = to_the_end(async move {
+        kernel.audit.append(entry).await?;
+        let forced = service.kill(request.force).await?;
+        kernel.remove_actor(&service).await;
+        Ok(forced)
+    })
+    .await?;
+    Ok(v1::KillResponse { service: name, forced })
+}
+
+pub(super) async fn shutdown(
+    kernel: Arc<Kernel>,
+    principal: Principal,
+    request: v1::ShutdownRequest,
+) -> Result<v1::ShutdownResponse, Problem> {
+    principal.must_be_owner("shut down")?;
+    let timeout_ms = request.timeout_ms.unwrap_or(30_000);
+    if timeout_ms > bounds::SHUTDOWN_TIMEOUT_MS_MAX {
+        let rule =
+            format!("timeout_ms is {timeout_ms}, more than {}", bounds::SHUTDOWN_TIMEOUT_MS_MAX);
+        return Err(Problem::invalid("INVALID_TIMEOUT", "timeout_ms", &rule));
+    }
+    let services = u32::try_from(kernel.registry.count()).unwrap_or(u32::MAX);
+    // The answer goes out while the services stop; the heart ends the process that runs this task.
+    tokio::spawn(boot::shut_down(kernel, timeout_ms));
+    Ok(v1::ShutdownResponse { services })
+}

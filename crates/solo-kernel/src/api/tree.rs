@@ -1,0 +1,113 @@
+//! Tree: supervisors and actors of the kernel, cells, services and instances, as they are now.
+
+use std::sync::Arc;
+
+use solo_api::v1;
+use solo_supervisor::{Node, NodeKind, Strategy};
+use solo_types::Problem;
+
+use super::access::Principal;
+use crate::kernel::{Kernel, TENANT};
+use crate::service::Service;
+
+pub(super) async fn tree(
+    kernel: Arc<Kernel>,
+    principal: Principal,
+    _request: v1::TreeRequest,
+) -> Result<v1::TreeResponse, Problem> {
+    principal.must_be_owner("see the whole tree")?;
+    let tree = kernel
+        .tree
+        .get()
+        .ok_or_else(|| Problem::internal("the tree of actors is not there yet"))?;
+    Ok(v1::TreeResponse { root: Some(node(&kernel, &tree.snapshot())) })
+}
+
+fn node(kernel: &Kernel, from: &Node) -> v1::TreeNode {
+    let plain = v1::TreeNode {
+        name: from.name.clone(),
+        strategy: from.strategy.map_or("", strategy).to_owned(),
+        state: from.state.as_str().to_owned(),
+        kind: match from.kind {
+            NodeKind::Supervisor if from.name == TENANT => "tenant",
+            NodeKind::Supervisor => "supervisor",
+            NodeKind::Actor => "actor",
+        }
+        .to_owned(),
+        restarts: from.restarts,
+        detail: from.last_error.clone().unwrap_or_default(),
+        children: Vec::new(),
+    };
+    if from.kind == NodeKind::Actor {
+        if from.name == kernel.host.cell() {
+            return cell(kernel, plain);
+        }
+        if let Some(found) = kernel.registry.find_id(&from.name) {
+            return of_service(&found);
+        }
+        return plain;
+    }
+    let mut children: Vec<_> = from.children.iter().map(|child| node(kernel, child)).collect();
+    if from.name == "drivers" {
+        // Compilers belong to no tenant.
+        children.extend(compilers(kernel));
+    }
+    v1::TreeNode { children, ..plain }
+}
+
+fn strategy(strategy: Strategy) -> &'static str {
+    match strategy {
+        Strategy::OneForOne => "one_for_one",
+        Strategy::OneForAll => "one_for_all",
+        Strategy::RestForOne => "rest_for_one",
+    }
+}
+
+fn cell(kernel: &Kernel, plain: v1::TreeNode) -> v1::TreeNode {
+    let (state, detail) = match kernel.host.current() {
+        Some(handle) => ("running", format!("pid {}", handle.pid)),
+        None => ("restarting", String::new()),
+    };
+    v1::TreeNode { kind: "cell".to_owned(), state: state.to_owned(), detail, ..plain }
+}
+
+fn compilers(kernel: &Kernel) -> Vec<v1::TreeNode> {
+    kernel
+        .heart
+        .living()
+        .into_iter()
+        .filter(|(cell, _)| cell.starts_with("compiler-"))
+        .map(|(cell, pid)| v1::TreeNode {
+            name: cell,
+            state: "running".to_owned(),
+            kind: "cell".to_owned(),
+            detail: format!("pid {pid}"),
+            ..v1::TreeNode::default()
+        })
+        .collect()
+}
+
+fn of_service(service: &Service) -> v1::TreeNode {
+    let state = service.state.lock();
+    let children = state
+        .instances
+        .iter()
+        .map(|(number, view)| v1::TreeNode {
+            name: service.instance_id(*number),
+            state: view.state.as_str().to_owned(),
+            kind: "instance".to_owned(),
+            restarts: view.restarts + view.restarts_before,
+            detail: format!("revision {}", view.revision),
+            ..v1::TreeNode::default()
+        })
+        .collect();
+    v1::TreeNode {
+        name: service.name.to_string(),
+        strategy: strategy(Strategy::OneForOne).to_owned(),
+        state: state.service_state().as_str().to_owned(),
+        kind: "service".to_owned(),
+        restarts: state.restarts(),
+        detail: format!("revision {}", state.revision),
+        children,
+    }
+}

@@ -1,0 +1,215 @@
+//! Watch: records from the monitor, at the watcher's own pace, and samples of figures on request.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use solo_api::{timestamp, v1};
+use solo_types::{Problem, ProblemKind, Right, glob_matches};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
+
+use super::WatchStream;
+use super::access::Principal;
+use crate::clock;
+use crate::kernel::Kernel;
+use crate::monitor::{Body, Filter, Position, Record};
+
+/// Records that are read at a time.
+const PAGE_MAX: usize = 256;
+
+/// Records on their way to one watcher; behind them the watcher's own pace holds.
+const STREAM_MAX: usize = 256;
+
+/// Watchers at once: each has a task and a position per service.
+const WATCHERS_MAX: usize = 1_024;
+
+/// Between two samples of figures.
+const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Newest records that `tail` can ask for.
+const TAIL_MAX: u32 = 100_000;
+
+static WATCHERS: tokio::sync::Semaphore = tokio::sync::Semaphore::const_new(WATCHERS_MAX);
+
+/// What is being watched.
+struct Watching {
+    filter: Filter,
+    metrics: bool,
+    follow: bool,
+}
+
+type Out = mpsc::Sender<Result<v1::WatchResponse, Status>>;
+
+pub(super) async fn watch(
+    kernel: Arc<Kernel>,
+    principal: Principal,
+    request: v1::WatchRequest,
+) -> Result<WatchStream, Problem> {
+    if principal.is_token() {
+        // A glob could name more than the token covers: a token watches one service by its name.
+        principal.service_for(&kernel, &request.service, Right::Read)?;
+    }
+    let watching = watching(&request)?;
+    let position = match request.tail {
+        Some(_) if request.cursor > 0 => {
+            let rule = "`tail` and `cursor` exclude each other";
+            return Err(Problem::invalid("INVALID_TAIL", "tail", rule));
+        }
+        Some(tail) if tail > TAIL_MAX => {
+            let rule = format!("tail is {tail}, more than {TAIL_MAX}");
+            return Err(Problem::invalid("INVALID_TAIL", "tail", &rule));
+        }
+        Some(tail) => kernel.monitor.tail(&watching.filter, tail as usize),
+        None => Position::after(request.cursor),
+    };
+    let permit = WATCHERS.try_acquire().map_err(|_| {
+        Problem::new(
+            ProblemKind::ResourceExhausted,
+            "TOO_MANY_WATCHERS",
+            format!("{WATCHERS_MAX} watches are under way"),
+        )
+        .remedy("end watches that are not needed")
+    })?;
+    let (out, stream) = mpsc::channel(STREAM_MAX);
+    // Ends with the stream: every send fails once the client has gone, and so does the wait.
+    tokio::spawn(async move {
+        let _permit = permit;
+        tokio::select! {
+            () = pump(&kernel, &watching, position, &out) => {}
+            () = out.closed() => {}
+        }
+    });
+    Ok(Box::pin(ReceiverStream::new(stream)))
+}
+
+fn watching(request: &v1::WatchRequest) -> Result<Watching, Problem> {
+    let mut filter = Filter {
+        service: request.service.clone(),
+        logs: request.kinds.is_empty(),
+        events: request.kinds.is_empty(),
+    };
+    let mut metrics = false;
+    for kind in &request.kinds {
+        match v1::RecordKind::try_from(*kind) {
+            Ok(v1::RecordKind::Log) => filter.logs = true,
+            Ok(v1::RecordKind::Event) => filter.events = true,
+            Ok(v1::RecordKind::Metric) => metrics = true,
+            Ok(v1::RecordKind::Unspecified) | Err(_) => {
+                let rule = "there is no such kind of record";
+                return Err(Problem::invalid("INVALID_KIND", "kinds", rule));
+            }
+        }
+    }
+    if filter.service.len() > 256 {
+        let rule = "a glob has at most 256 bytes";
+        return Err(Problem::invalid("INVALID_GLOB", "service", rule));
+    }
+    Ok(Watching { filter, metrics, follow: request.follow })
+}
+
+async fn pump(kernel: &Kernel, watching: &Watching, mut position: Position, out: &Out) {
+    let mut latest = kernel.monitor.latest();
+    let mut sample = tokio::time::interval(SAMPLE_INTERVAL);
+    loop {
+        latest.mark_unchanged();
+        loop {
+            let page = kernel.monitor.read(&watching.filter, &mut position, PAGE_MAX);
+            let done = page.records.is_empty() && page.missed == 0;
+            if page.missed > 0 {
+                let missed = v1::Missed { count: page.missed };
+                let record = v1::watch_response::Record::Missed(missed);
+                if out.send(Ok(response(position.cursor, record))).await.is_err() {
+                    return;
+                }
+            }
+            for record in &page.records {
+                if out.send(Ok(of_record(record))).await.is_err() {
+                    return;
+                }
+            }
+            if done {
+                break;
+            }
+        }
+        if watching.metrics && !watching.follow {
+            send_samples(kernel, watching, &position, out).await;
+        }
+        if !watching.follow {
+            return;
+        }
+        tokio::select! {
+            changed = latest.changed() => if changed.is_err() { return },
+            _ = sample.tick(), if watching.metrics => {
+                if !send_samples(kernel, watching, &position, out).await {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn response(cursor: u64, record: v1::watch_response::Record) -> v1::WatchResponse {
+    v1::WatchResponse {
+        cursor,
+        at: Some(timestamp(clock::unix_ms())),
+        service: String::new(),
+        instance: String::new(),
+        record: Some(record),
+    }
+}
+
+fn of_record(record: &Record) -> v1::WatchResponse {
+    let body = match &record.body {
+        Body::Log { level, source, message } => v1::watch_response::Record::Log(v1::LogLine {
+            level: level.clone(),
+            message: message.clone(),
+            source: source.clone(),
+        }),
+        Body::Event { name, message } => v1::watch_response::Record::Event(v1::Event {
+            name: name.clone(),
+            message: message.clone(),
+        }),
+    };
+    v1::WatchResponse {
+        cursor: record.cursor,
+        at: Some(timestamp(record.at)),
+        service: record.service.clone(),
+        instance: record.instance.clone(),
+        record: Some(body),
+    }
+}
+
+/// Sends the figures of all services that match; false: the client has gone.
+async fn send_samples(
+    kernel: &Kernel,
+    watching: &Watching,
+    position: &Position,
+    out: &Out,
+) -> bool {
+    let figures = super::list::figures(kernel).await;
+    for service in kernel.registry.all() {
+        if !glob_matches(&watching.filter.service, service.name.as_str()) {
+            continue;
+        }
+        let Some(figures) = figures.get(&service.id.to_string()) else { continue };
+        for (name, value) in [
+            ("memory_bytes", figures.memory_bytes),
+            ("cpu_us", figures.cpu_us),
+            ("mailbox_depth", figures.mailbox_depth),
+            ("restarts", figures.restarts),
+            ("handled", figures.handled),
+            ("errors", figures.errors),
+        ] {
+            #[expect(clippy::cast_precision_loss, reason = "a sample for people and graphs")]
+            let value = value as f64;
+            let sample = v1::MetricSample { name: name.to_owned(), value };
+            let mut message = response(position.cursor, v1::watch_response::Record::Metric(sample));
+            message.service = service.name.to_string();
+            if out.send(Ok(message)).await.is_err() {
+                return false;
+            }
+        }
+    }
+    true
+}

@@ -1,0 +1,291 @@
+//! Code by digest (SPEC D5): one file per artifact, named by the BLAKE3 digest of its bytes.
+//!
+//! A file is written under a temporary name, synced and renamed, so that a name always stands for
+//! the whole content. The kernel hashes bytes; it never looks at what they mean.
+
+use std::collections::HashSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime};
+
+use solo_types::{Digest, Problem, ProblemKind, bounds};
+use tokio::fs::File;
+use tokio::io::AsyncWriteExt;
+
+use crate::home::Home;
+
+/// Uploads under way at once: each holds a file and a chunk of 4 MiB.
+const UPLOADS_MAX: usize = 32;
+
+/// An artifact that nothing refers to is kept so long: a deployment that follows an upload finds it.
+const ORPHAN_AGE: Duration = Duration::from_secs(24 * 3_600);
+
+/// The store of artifacts.
+#[derive(Debug)]
+pub(crate) struct Artifacts {
+    home: Home,
+    next_upload: AtomicU64,
+    room: std::sync::Arc<tokio::sync::Semaphore>,
+}
+
+/// An artifact that is on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Stored {
+    pub(crate) digest: Digest,
+    pub(crate) size_bytes: u64,
+    pub(crate) existed: bool,
+}
+
+fn disk(step: &'static str) -> impl Fn(io::Error) -> Problem {
+    move |error| {
+        Problem::new(ProblemKind::Internal, "STORE_FAILED", format!("failed to {step}: {error}"))
+            .remedy("check the disk under SOLO_HOME: space, permissions, health")
+    }
+}
+
+impl Artifacts {
+    /// Opens the store and removes what unfinished uploads and compilations left.
+    pub(crate) fn open(home: Home) -> io::Result<Self> {
+        for entry in std::fs::read_dir(home.uploads())? {
+            std::fs::remove_file(entry?.path())?;
+        }
+        for entry in std::fs::read_dir(home.compiled())? {
+            let path = entry?.path();
+            if path.extension().is_none_or(|extension| extension != "cwasm") {
+                std::fs::remove_file(path)?;
+            }
+        }
+        Ok(Self {
+            home,
+            next_upload: AtomicU64::new(0),
+            room: std::sync::Arc::new(tokio::sync::Semaphore::new(UPLOADS_MAX)),
+        })
+    }
+
+    /// Whether the artifact is there.
+    pub(crate) async fn contains(&self, digest: &Digest) -> bool {
+        tokio::fs::try_exists(self.home.artifact(digest)).await.unwrap_or(false)
+    }
+
+    /// Stores `bytes`.
+    pub(crate) async fn put(&self, bytes: &[u8]) -> Result<Stored, Problem> {
+        let digest = Digest(*blake3::hash(bytes).as_bytes());
+        let size_bytes = bytes.len() as u64;
+        if self.contains(&digest).await {
+            return Ok(Stored { digest, size_bytes, existed: true });
+        }
+        let mut upload = self.begin(size_bytes).await?;
+        upload.write(bytes).await?;
+        upload.finish(None).await
+    }
+
+    /// Begins an upload of exactly `size_bytes`.
+    pub(crate) async fn begin(&self, size_bytes: u64) -> Result<Upload, Problem> {
+        if size_bytes > bounds::ARTIFACT_BYTES_MAX {
+            return Err(Problem::new(
+                ProblemKind::ResourceExhausted,
+                "ARTIFACT_TOO_LARGE",
+                format!("the artifact has {size_bytes} bytes, the limit is 128 MiB"),
+            )
+            .remedy("strip debug information, or split the program")
+            .field("header.size_bytes"));
+        }
+        if size_bytes == 0 {
+            return Err(Problem::invalid(
+                "MISSING_CODE",
+                "header.size_bytes",
+                "the artifact is empty",
+            ));
+        }
+        let permit = self.room.clone().try_acquire_owned().map_err(|_| {
+            Problem::new(
+                ProblemKind::ResourceExhausted,
+                "TOO_MANY_UPLOADS",
+                format!("{UPLOADS_MAX} uploads are under way"),
+            )
+            .remedy("try again when one has ended")
+        })?;
+        let number = self.next_upload.fetch_add(1, Ordering::Relaxed);
+        let path = self.home.uploads().join(format!("upload-{number}"));
+        let file = File::create_new(&path).await.map_err(disk("make a file for the upload"))?;
+        Ok(Upload {
+            home: self.home.clone(),
+            temporary: Some(Temporary(path)),
+            file,
+            hasher: blake3::Hasher::new(),
+            expected: size_bytes,
+            received: 0,
+            _permit: permit,
+        })
+    }
+
+    /// Removes artifacts that nothing refers to and that are a day old, and what was compiled of
+    /// them. Returns how many.
+    pub(crate) fn sweep(&self, referenced: &HashSet<String>) -> io::Result<usize> {
+        let mut removed = 0;
+        for directory in [self.home.artifacts(), self.home.compiled()] {
+            for entry in std::fs::read_dir(directory)? {
+                let entry = entry?;
+                let metadata = entry.metadata()?;
+                let name = entry.file_name().to_string_lossy().into_owned();
+                let digest = name.split('-').next().unwrap_or_default();
+                let old = metadata
+                    .modified()
+                    .ok()
+                    .and_then(|at| SystemTime::now().duration_since(at).ok())
+                    .is_some_and(|age| age > ORPHAN_AGE);
+                if metadata.is_file() && old && !referenced.contains(digest) {
+                    std::fs::remove_file(entry.path())?;
+                    removed += 1;
+                }
+            }
+        }
+        Ok(removed)
+    }
+}
+
+/// A file that vanishes unless it is kept.
+#[derive(Debug)]
+struct Temporary(PathBuf);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if let Err(error) = std::fs::remove_file(&self.0)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(%error, path = %self.0.display(), "Failed to remove an unfinished upload");
+        }
+    }
+}
+
+/// An upload under way. Dropped before it is finished, it leaves nothing behind.
+#[derive(Debug)]
+pub(crate) struct Upload {
+    home: Home,
+    temporary: Option<Temporary>,
+    file: File,
+    hasher: blake3::Hasher,
+    expected: u64,
+    received: u64,
+    _permit: tokio::sync::OwnedSemaphorePermit,
+}
+
+impl Upload {
+    /// Adds a chunk.
+    pub(crate) async fn write(&mut self, chunk: &[u8]) -> Result<(), Problem> {
+        self.received += chunk.len() as u64;
+        if self.received > self.expected {
+            return Err(size_mismatch(self.expected, "more"));
+        }
+        self.hasher.update(chunk);
+        self.file.write_all(chunk).await.map_err(disk("write the upload"))
+    }
+
+    /// Makes the artifact durable under its digest.
+    pub(crate) async fn finish(mut self, expected: Option<Digest>) -> Result<Stored, Problem> {
+        if self.received != self.expected {
+            return Err(size_mismatch(self.expected, &format!("only {}", self.received)));
+        }
+        let digest = Digest(*self.hasher.finalize().as_bytes());
+        if expected.is_some_and(|expected| expected != digest) {
+            return Err(Problem::invalid(
+                "DIGEST_MISMATCH",
+                "header.digest",
+                &format!("the bytes have the digest {digest}"),
+            )
+            .remedy("the upload was damaged, or the digest is another file's: send it again"));
+        }
+        let stored = |existed| Stored { digest, size_bytes: self.expected, existed };
+        let target = self.home.artifact(&digest);
+        if tokio::fs::try_exists(&target).await.unwrap_or(false) {
+            return Ok(stored(true));
+        }
+        self.file.sync_all().await.map_err(disk("sync the upload"))?;
+        let Some(temporary) = self.temporary.take() else {
+            return Err(Problem::internal("the upload was finished twice"));
+        };
+        let directory = self.home.artifacts();
+        tokio::task::spawn_blocking(move || {
+            std::fs::rename(&temporary.0, target)?;
+            sync_directory(&directory)
+        })
+        .await
+        .map_err(|error| Problem::internal(error.to_string()))?
+        .map_err(disk("store the upload"))?;
+        Ok(stored(false))
+    }
+}
+
+fn size_mismatch(expected: u64, received: &str) -> Problem {
+    Problem::invalid(
+        "SIZE_MISMATCH",
+        "header.size_bytes",
+        &format!("{expected} bytes were announced, {received} came"),
+    )
+    .remedy("the upload was cut, or the size is wrong: send it again")
+}
+
+/// Makes the names in a directory durable.
+pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
+    std::fs::File::open(path)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn artifacts() -> (tempfile::TempDir, Artifacts) {
+        let directory = tempfile::tempdir().expect("tempdir");
+        let home = Home::open(directory.path()).expect("home");
+        let artifacts = Artifacts::open(home).expect("open");
+        (directory, artifacts)
+    }
+
+    fn files(directory: &tempfile::TempDir) -> usize {
+        let count = |name: &str| {
+            std::fs::read_dir(directory.path().join(name))
+                .expect("read_dir")
+                .filter(|e| e.as_ref().is_ok_and(|e| e.path().is_file()))
+                .count()
+        };
+        count("artifacts") + count("artifacts/tmp")
+    }
+
+    #[tokio::test]
+    async fn the_same_bytes_are_stored_once() {
+        let (directory, artifacts) = artifacts();
+        let first = artifacts.put(b"code").await.expect("put");
+        let second = artifacts.put(b"code").await.expect("put again");
+        assert!(!first.existed && second.existed);
+        assert_eq!(first.digest, second.digest);
+        assert_eq!(files(&directory), 1);
+    }
+
+    #[tokio::test]
+    async fn a_broken_upload_leaves_nothing() {
+        let (directory, artifacts) = artifacts();
+        let mut upload = artifacts.begin(100).await.expect("begin");
+        upload.write(b"half").await.expect("write");
+        drop(upload);
+        let mut short = artifacts.begin(100).await.expect("begin");
+        short.write(b"half").await.expect("write");
+        assert_eq!(short.finish(None).await.expect_err("short").reason, "SIZE_MISMATCH");
+        let mut long = artifacts.begin(2).await.expect("begin");
+        assert_eq!(long.write(b"long").await.expect_err("long").reason, "SIZE_MISMATCH");
+        drop(long);
+        let mut other = artifacts.begin(2).await.expect("begin");
+        other.write(b"ab").await.expect("write");
+        let wrong = other.finish(Some(Digest([0; 32]))).await.expect_err("wrong digest");
+        assert_eq!(wrong.reason, "DIGEST_MISMATCH");
+        assert_eq!(files(&directory), 0);
+    }
+
+    #[tokio::test]
+    async fn too_large_is_refused_before_a_byte_is_taken() {
+        let (directory, artifacts) = artifacts();
+        let refused = artifacts.begin(1 << 30).await.expect_err("1 GiB");
+        assert_eq!(refused.reason, "ARTIFACT_TOO_LARGE");
+        assert_eq!(files(&directory), 0);
+    }
+}

@@ -1,0 +1,295 @@
+//! Start and end of the kernel.
+//!
+//! Start: take the descriptors, open what is kept, learn which cells live, register all services,
+//! start the tree, say that the API answers. End: stop all services within their time, tell the heart.
+
+use std::net::TcpListener;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use solo_capability::Authority;
+use solo_heart::protocol::descriptors;
+use solo_heart::take_descriptor;
+use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
+
+use crate::artifacts::Artifacts;
+use crate::audit::{Audit, Entry};
+use crate::heart::{Heart, HeartNews};
+use crate::home::Home;
+use crate::kernel::{Kernel, Parts, TENANT};
+use crate::monitor::Monitor;
+use crate::monitor::metrics::Metrics;
+use crate::service::{Service, State};
+use crate::store::{self, Store};
+use crate::{actors, clock};
+
+/// Threads of the kernel: it waits for disks and cells more than it computes.
+const THREADS: usize = 2;
+
+/// Services are given this long to stop when the operator ends Solo without saying how long.
+const SHUTDOWN_TIMEOUT_MS: u64 = 30_000;
+
+/// What the role is started with.
+#[derive(Debug, Clone)]
+pub struct KernelOptions {
+    /// `$SOLO_HOME`.
+    pub home: PathBuf,
+}
+
+/// Why the kernel could not start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum KernelError {
+    /// Started by something else than a heart.
+    #[error("failed to take descriptor {number} from the heart")]
+    Descriptor {
+        /// Which one.
+        number: i32,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The home cannot be used.
+    #[error("failed to {step} in {home}")]
+    Home {
+        /// What was tried.
+        step: &'static str,
+        /// Where.
+        home: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The database cannot be used.
+    #[error("failed to use the database: {0}")]
+    Store(String),
+    /// The signing key cannot be used.
+    #[error("the root key {path} cannot be used: {why}")]
+    RootKey {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// The tree gave up, or something that must not fail did.
+    #[error("the kernel ended: {0}")]
+    Ended(String),
+}
+
+/// Runs the kernel until Solo ends.
+///
+/// # Errors
+/// [`KernelError`]. The heart starts the kernel again.
+pub fn run(options: KernelOptions) -> Result<(), KernelError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(THREADS)
+        .thread_name("kernel")
+        .enable_all()
+        .build()
+        .map_err(|source| KernelError::Home {
+            step: "start threads",
+            home: options.home.clone(),
+            source,
+        })?;
+    let outcome = runtime.block_on(serve(options));
+    // Nothing that is still on its way was acknowledged.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    outcome
+}
+
+async fn serve(options: KernelOptions) -> Result<(), KernelError> {
+    let control = UnixStream::from(descriptor(descriptors::KERNEL_CONTROL)?);
+    let listeners = Listeners {
+        tcp: TcpListener::from(descriptor(descriptors::KERNEL_API_TCP)?),
+        unix: UnixListener::from(descriptor(descriptors::KERNEL_API_UNIX)?),
+        metrics: TcpListener::from(descriptor(descriptors::KERNEL_METRICS)?),
+    };
+    let home_error = |step| {
+        let home = options.home.clone();
+        move |source| KernelError::Home { step, home, source }
+    };
+    let home = Home::open(&options.home).map_err(home_error("make directories"))?;
+    let (heart, news) = Heart::connect(control).await.map_err(home_error("talk to the heart"))?;
+    let kernel = open(&home, heart).await?;
+    load(&kernel).await?;
+    kernel.compilers.warm().await;
+    let tree = actors::start(&kernel, &listeners).map_err(KernelError::Ended)?;
+    for service in kernel.registry.all() {
+        kernel.add_actor(&service).await;
+    }
+    let version = env!("CARGO_PKG_VERSION");
+    kernel.monitor.event("", "", "kernel_started", &format!("kernel {version} is up"));
+    kernel.heart.ready().await.map_err(|error| KernelError::Ended(error.to_string()))?;
+    tracing::info!(version, node = %kernel.node, services = kernel.registry.count(), "The kernel is up");
+    wait_for_the_end(&kernel, &tree, news).await
+}
+
+/// The listening sockets that the heart bound.
+#[derive(Debug)]
+pub(crate) struct Listeners {
+    tcp: TcpListener,
+    unix: UnixListener,
+    metrics: TcpListener,
+}
+
+impl Listeners {
+    /// Streams over copies of the sockets, for a server that may be started again.
+    pub(crate) fn tcp(&self) -> std::io::Result<TcpListenerStream> {
+        tcp_stream(&self.tcp)
+    }
+
+    pub(crate) fn unix(&self) -> std::io::Result<UnixListenerStream> {
+        let copy = self.unix.try_clone()?;
+        copy.set_nonblocking(true)?;
+        Ok(UnixListenerStream::new(tokio::net::UnixListener::from_std(copy)?))
+    }
+
+    pub(crate) fn metrics(&self) -> std::io::Result<tokio::net::TcpListener> {
+        let copy = self.metrics.try_clone()?;
+        copy.set_nonblocking(true)?;
+        tokio::net::TcpListener::from_std(copy)
+    }
+
+    pub(crate) fn try_clone(&self) -> std::io::Result<Self> {
+        Ok(Self {
+            tcp: self.tcp.try_clone()?,
+            unix: self.unix.try_clone()?,
+            metrics: self.metrics.try_clone()?,
+        })
+    }
+}
+
+fn tcp_stream(listener: &TcpListener) -> std::io::Result<TcpListenerStream> {
+    let copy = listener.try_clone()?;
+    copy.set_nonblocking(true)?;
+    Ok(TcpListenerStream::new(tokio::net::TcpListener::from_std(copy)?))
+}
+
+fn descriptor(number: i32) -> Result<std::os::fd::OwnedFd, KernelError> {
+    take_descriptor(number).map_err(|source| KernelError::Descriptor { number, source })
+}
+
+async fn open(home: &Home, heart: Heart) -> Result<Arc<Kernel>, KernelError> {
+    let store = Store::open(&home.database()).map_err(|e| KernelError::Store(e.to_string()))?;
+    let node = store
+        .run(|t| store::load_services(t).map(|(node, _)| node))
+        .await
+        .map_err(|error| KernelError::Store(error.to_string()))?;
+    let in_home = |step| {
+        let home = home.run();
+        move |source| KernelError::Home { step, home, source }
+    };
+    let artifacts =
+        Artifacts::open(home.clone()).map_err(in_home("open the store of artifacts"))?;
+    let monitor = Monitor::open(home.records()).map_err(in_home("open the records"))?;
+    let metrics = Metrics::new().map_err(|error| KernelError::Ended(error.to_string()))?;
+    let audit = Audit::new(home.audit_log());
+    let authority = root_key(home)?;
+    let home = home.clone();
+    Ok(Kernel::new(Parts {
+        home,
+        node,
+        store,
+        artifacts,
+        heart,
+        monitor,
+        metrics,
+        authority,
+        audit,
+    }))
+}
+
+/// Reads the signing key, or makes it at the first start.
+fn root_key(home: &Home) -> Result<Authority, KernelError> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+
+    let path = home.root_key();
+    let wrong = |why: String| KernelError::RootKey { path: path.clone(), why };
+    match std::fs::read(&path) {
+        Ok(bytes) => {
+            Authority::from_private_key_bytes(&bytes).map_err(|error| wrong(error.to_string()))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let authority = Authority::generate();
+            let temporary = path.with_extension("tmp");
+            let write = || -> std::io::Result<()> {
+                let mut file = std::fs::OpenOptions::new()
+                    .write(true)
+                    .create(true)
+                    .truncate(true)
+                    .mode(0o600)
+                    .open(&temporary)?;
+                file.write_all(&authority.private_key_bytes())?;
+                file.sync_all()?;
+                std::fs::rename(&temporary, &path)?;
+                crate::artifacts::sync_directory(&home.root_key().with_file_name(""))
+            };
+            write().map_err(|error| wrong(error.to_string()))?;
+            Ok(authority)
+        }
+        Err(error) => Err(wrong(error.to_string())),
+    }
+}
+
+/// Registers all services that should be. Their actors look at the cells.
+async fn load(kernel: &Arc<Kernel>) -> Result<(), KernelError> {
+    let (_, rows) = kernel
+        .store
+        .run(|t| store::load_services(t))
+        .await
+        .map_err(|error| KernelError::Store(error.to_string()))?;
+    for row in rows {
+        let (id, name, created_at) = (row.id, row.spec.name.clone(), row.created_at);
+        kernel.monitor.name_service(&id.to_string(), name.as_str());
+        let host = Arc::clone(&kernel.host);
+        let state = State::from_row(row);
+        let service = Service::new(id, name, TENANT.to_owned(), created_at, host, state);
+        kernel.registry.insert(&service);
+    }
+    Ok(())
+}
+
+async fn wait_for_the_end(
+    kernel: &Arc<Kernel>,
+    tree: &solo_supervisor::SupervisorHandle,
+    mut news: HeartNews,
+) -> Result<(), KernelError> {
+    tokio::select! {
+        // When the API has begun the end already, this comes as the heart's answer to it.
+        _ = clock::until(&mut news.terminate, |terminate| *terminate) => {
+            shut_down(Arc::clone(kernel), SHUTDOWN_TIMEOUT_MS).await;
+        }
+        _ = &mut news.line => return Err(KernelError::Ended("the heart is gone".into())),
+        end = tree.wait() => {
+            return Err(KernelError::Ended(format!("the tree of actors gave up: {end:?}")));
+        }
+    }
+    // The heart ends this process; its signal comes at once.
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    Ok(())
+}
+
+/// Stops all services and then, through the heart, Solo. Runs once.
+pub(crate) async fn shut_down(kernel: Arc<Kernel>, timeout_ms: u64) {
+    if kernel.ending.send_replace(true) {
+        return;
+    }
+    let services = kernel.registry.all();
+    kernel.monitor.event("", "", "shutting_down", &format!("stopping {} services", services.len()));
+    let entry = Entry::new("operator", "shutdown", "node").detail("timeout_ms", timeout_ms);
+    if let Err(problem) = kernel.audit.append(entry).await {
+        // Ending is what an operator does about a disk that fails; it is not refused for that.
+        tracing::error!(%problem, "Failed to audit the shutdown");
+    }
+    let all =
+        futures_util::future::join_all(services.iter().map(|service| service.quiesce(timeout_ms)));
+    let budget = Duration::from_millis(timeout_ms) + Duration::from_secs(3);
+    if tokio::time::timeout(budget, all).await.is_err() {
+        tracing::warn!("Some services did not stop in time");
+    }
+    if let Err(error) = kernel.heart.stop().await {
+        tracing::error!(%error, "Failed to tell the heart to end");
+    }
+}

@@ -1,0 +1,227 @@
+//! The compiler cells: code in, compiled artifact out.
+//!
+//! A job has a cell to itself. When it takes too long, or takes the cell down, only that cell ends;
+//! jobs in other cells and all services go on. The kernel sees paths, never code.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use solo_api::cell::v1 as wire;
+use solo_api::cell::v1::compiler_service_client::CompilerServiceClient;
+use solo_heart::protocol::CellKind;
+use solo_types::{Digest, Problem, ProblemKind};
+use tokio::sync::Semaphore;
+
+use super::connection::open_channel;
+use crate::heart::Heart;
+use crate::home::Home;
+use crate::store::{self, CompiledArtifact, Store};
+
+/// Compiler cells: one per core of the smallest machine; each uses all cores when it is alone.
+const CELLS: usize = 2;
+
+/// Jobs that may wait for a cell; one more is refused.
+const WAITING_MAX: usize = 64;
+
+/// The largest component that is known (40 MiB of JavaScript engine and program) takes half of it.
+const COMPILE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The pool of compiler cells.
+#[derive(Debug)]
+pub(crate) struct Compilers {
+    home: Home,
+    heart: Heart,
+    store: Store,
+    free: Mutex<Vec<String>>,
+    cells: Semaphore,
+    waiting: Semaphore,
+    /// One compilation per artifact at a time: the second one finds the result of the first.
+    under_way: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
+}
+
+/// A compiled artifact, and how long it took.
+#[derive(Debug)]
+pub(crate) struct Compiled {
+    pub(crate) artifact: CompiledArtifact,
+    /// Where the compiled code is.
+    pub(crate) path: String,
+    /// Zero when it was there already.
+    pub(crate) took: Duration,
+}
+
+impl Compilers {
+    pub(crate) fn new(home: Home, heart: Heart, store: Store) -> Self {
+        Self {
+            home,
+            heart,
+            store,
+            free: Mutex::new((0..CELLS).rev().map(|n| format!("compiler-{n}")).collect()),
+            cells: Semaphore::new(CELLS),
+            waiting: Semaphore::new(WAITING_MAX),
+            under_way: Mutex::new(HashMap::new()),
+        }
+    }
+
+    /// Starts the first compiler cell ahead of need.
+    pub(crate) async fn warm(&self) {
+        if let Err(error) = self.heart.spawn("compiler-0", CellKind::Compiler).await {
+            tracing::warn!(%error, "Failed to start a compiler cell ahead of need");
+        }
+    }
+
+    /// Makes sure that an artifact is compiled for `engine`.
+    pub(crate) async fn compile(
+        &self,
+        digest: Digest,
+        format: &str,
+        engine: &str,
+    ) -> Result<Compiled, Problem> {
+        let _waiting = self.waiting.try_acquire().map_err(|_| {
+            Problem::new(
+                ProblemKind::ResourceExhausted,
+                "COMPILERS_BUSY",
+                format!("{WAITING_MAX} compilations wait already"),
+            )
+            .remedy("try again later")
+        })?;
+        let lock = Arc::clone(self.under_way.lock().entry(digest).or_default());
+        let outcome = {
+            let _alone = lock.lock().await;
+            self.compile_alone(digest, format, engine).await
+        };
+        drop(lock);
+        self.under_way.lock().retain(|_, lock| Arc::strong_count(lock) > 1);
+        outcome
+    }
+
+    async fn compile_alone(
+        &self,
+        digest: Digest,
+        format: &str,
+        engine: &str,
+    ) -> Result<Compiled, Problem> {
+        let path = self.home.compiled_artifact(&digest, engine);
+        let text_path = path.display().to_string();
+        let wanted = engine.to_owned();
+        let known = self.store.run(move |t| store::find_compiled(t, &digest, &wanted)).await?;
+        if let Some(artifact) = known
+            && tokio::fs::try_exists(&path).await.unwrap_or(false)
+        {
+            return Ok(Compiled { artifact, path: text_path, took: Duration::ZERO });
+        }
+        let began = std::time::Instant::now();
+        let _cell = self.cells.acquire().await.map_err(|e| Problem::internal(e.to_string()))?;
+        let Some(cell) = self.free.lock().pop() else {
+            return Err(Problem::internal("no compiler cell is free although one should be"));
+        };
+        let outcome = self.compile_in(&cell, digest, format, engine, &text_path).await;
+        self.free.lock().push(cell);
+        let artifact = outcome?;
+        let (wanted, found) = (engine.to_owned(), artifact.clone());
+        self.store.run(move |t| store::put_compiled(t, &digest, &wanted, &found)).await?;
+        Ok(Compiled { artifact, path: text_path, took: began.elapsed() })
+    }
+
+    async fn compile_in(
+        &self,
+        cell: &str,
+        digest: Digest,
+        format: &str,
+        engine: &str,
+        output_path: &str,
+    ) -> Result<CompiledArtifact, Problem> {
+        let start = |error: crate::heart::HeartError| {
+            Problem::new(ProblemKind::Unavailable, "COMPILER_DOWN", error.to_string())
+                .remedy("try again; `solo doctor` checks the machine")
+        };
+        self.heart.spawn(cell, CellKind::Compiler).await.map_err(start)?;
+        let job = async {
+            let channel = open_channel(&self.home.cell_socket(cell)).await?;
+            let mut client = CompilerServiceClient::new(channel)
+                .max_decoding_message_size(solo_api::WIRE_MESSAGE_BYTES_MAX);
+            let hello = wire::HelloRequest { protocol: solo_api::CELL_PROTOCOL };
+            let hello = client.hello(hello).await.map_err(|s| died(s.message()))?.into_inner();
+            if hello.engine != engine {
+                return Err(Problem::new(
+                    ProblemKind::Unavailable,
+                    "ENGINE_DIFFERS",
+                    "the compiler and the cell that hosts the services are of different versions",
+                )
+                .remedy("end Solo and start it again, so that all cells are of one version"));
+            }
+            let request = wire::CompileRequest {
+                artifact_path: self.home.artifact(&digest).display().to_string(),
+                output_path: output_path.to_owned(),
+                format: format.to_owned(),
+            };
+            let response = client.compile(request).await.map_err(|s| died(s.message()))?;
+            Ok(response.into_inner())
+        };
+        let response = tokio::select! {
+            response = job => response,
+            status = self.heart.ended(cell) => Err(died(&status)),
+            () = tokio::time::sleep(COMPILE_TIMEOUT) => Err(Problem::new(
+                ProblemKind::ResourceExhausted,
+                "COMPILE_TIMEOUT",
+                format!("compiling took more than {} s and was ended", COMPILE_TIMEOUT.as_secs()),
+            )
+            .remedy("make the code smaller; generated functions with huge bodies are the usual cause")),
+        };
+        if response.is_err() {
+            // It died, hangs or is of another version: the next job gets a fresh one.
+            if let Err(error) = self.heart.kill(cell).await {
+                tracing::error!(%error, cell, "Failed to have a compiler cell ended");
+            } else {
+                let ended = self.heart.ended(cell);
+                let _late = tokio::time::timeout(Duration::from_secs(5), ended).await;
+            }
+        }
+        accept(response?)
+    }
+}
+
+fn died(how: &str) -> Problem {
+    Problem::new(
+        ProblemKind::ResourceExhausted,
+        "COMPILER_DIED",
+        format!("the compiler ended while it compiled this code ({how})"),
+    )
+    .remedy("the code needs more memory to compile than is allowed: make it smaller or less nested")
+}
+
+fn accept(response: wire::CompileResponse) -> Result<CompiledArtifact, Problem> {
+    if let Some(failure) = response.failure {
+        return Err(refused(failure));
+    }
+    Ok(CompiledArtifact {
+        kind: solo_api::kind_from_cell(response.kind)
+            .ok_or_else(|| Problem::internal("the compiler found a kind that is unknown"))?,
+        core_module: response.core_module,
+        exports: response.exports.into_iter().map(solo_api::export_from_cell).collect(),
+    })
+}
+
+fn refused(failure: wire::CompileFailure) -> Problem {
+    let kind = match failure.reason.as_str() {
+        "UNSUPPORTED" => ProblemKind::Unimplemented,
+        "TOO_LARGE" => ProblemKind::ResourceExhausted,
+        _ => ProblemKind::InvalidArgument,
+    };
+    let remedy = match failure.reason.as_str() {
+        "NOT_WASM" => "send a WebAssembly component or core module, binary or in text format",
+        "INVALID_WASM" => "the code is damaged or uses a proposal that is off: build it again",
+        "UNKNOWN_IMPORT" => "build against the imports that Solo provides (docs/guests.md)",
+        "NOT_A_SERVICE" => "export a function, `solo:service/handler`, or `wasi:cli/run`",
+        "UNSUPPORTED" => "see the list of missing features in the README",
+        _ => "make the code smaller",
+    };
+    let number = |n: u32| if n == 0 { String::new() } else { n.to_string() };
+    Problem::new(kind, &failure.reason, failure.message)
+        .field("code")
+        .remedy(remedy)
+        .detail("line", number(failure.line))
+        .detail("column", number(failure.column))
+        .detail("excerpt", failure.excerpt)
+}

@@ -1,0 +1,9 @@
+//! The cells of this node, as the kernel sees them: who hosts instances, who compiles.
+
+mod compilers;
+mod connection;
+mod host;
+
+pub(crate) use compilers::{Compiled, Compilers};
+pub(crate) use connection::{CellHandle, lost};
+pub(crate) use host::{CellHost, CellState, InstanceReports};

@@ -1,0 +1,82 @@
+//! Where things are under `$SOLO_HOME`. Names paths, makes the directories, reads nothing.
+
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use solo_types::Digest;
+
+/// The home of one installation.
+#[derive(Debug, Clone)]
+pub(crate) struct Home(PathBuf);
+
+impl Home {
+    /// Makes the directories of the kernel, for its owner alone.
+    pub(crate) fn open(root: &Path) -> io::Result<Self> {
+        let home = Self(root.to_owned());
+        for directory in [
+            home.0.clone(),
+            home.run(),
+            home.run().join("cells"),
+            home.artifacts(),
+            home.uploads(),
+            home.compiled(),
+            home.0.join("keys"),
+            home.0.join("audit"),
+            home.0.join("logs"),
+        ] {
+            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
+        }
+        Ok(home)
+    }
+
+    pub(crate) fn run(&self) -> PathBuf {
+        self.0.join("run")
+    }
+
+    pub(crate) fn cell_socket(&self, cell: &str) -> PathBuf {
+        self.run().join("cells").join(format!("{cell}.sock"))
+    }
+
+    pub(crate) fn database(&self) -> PathBuf {
+        self.0.join("solo.db")
+    }
+
+    pub(crate) fn artifacts(&self) -> PathBuf {
+        self.0.join("artifacts")
+    }
+
+    /// Unfinished uploads; emptied at each start.
+    pub(crate) fn uploads(&self) -> PathBuf {
+        self.artifacts().join("tmp")
+    }
+
+    pub(crate) fn artifact(&self, digest: &Digest) -> PathBuf {
+        self.artifacts().join(digest.to_string())
+    }
+
+    pub(crate) fn compiled(&self) -> PathBuf {
+        self.0.join("compiled")
+    }
+
+    /// What the compiler made of an artifact for one engine.
+    pub(crate) fn compiled_artifact(&self, digest: &Digest, engine: &str) -> PathBuf {
+        self.compiled().join(format!("{digest}-{engine}.cwasm"))
+    }
+
+    pub(crate) fn root_key(&self) -> PathBuf {
+        self.0.join("keys").join("root.key")
+    }
+
+    pub(crate) fn audit_log(&self) -> PathBuf {
+        self.0.join("audit").join("audit.jsonl")
+    }
+
+    pub(crate) fn records(&self) -> PathBuf {
+        self.0.join("logs").join("records.jsonl")
+    }
+
+    pub(crate) fn addresses(&self) -> PathBuf {
+        self.run().join("addresses.json")
+    }
+}

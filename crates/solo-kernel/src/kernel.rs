@@ -1,0 +1,122 @@
+//! What all parts of the kernel share. Made once at start; every part borrows it.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use solo_capability::Authority;
+use solo_supervisor::SupervisorHandle;
+use solo_types::{NodeId, Problem, ServiceId};
+use tokio::sync::watch;
+
+use crate::artifacts::Artifacts;
+use crate::audit::Audit;
+use crate::cells::{CellHost, Compilers};
+use crate::heart::Heart;
+use crate::home::Home;
+use crate::monitor::Monitor;
+use crate::monitor::metrics::Metrics;
+use crate::service::{Registry, Service};
+use crate::store::{self, Store};
+
+/// The one tenant of this build.
+pub(crate) const TENANT: &str = "default";
+
+/// Service numbers that are reserved on disk at a time, so that a deployment pays no sync for its id.
+const NUMBERS_BLOCK: u64 = 256;
+
+/// The kernel.
+#[derive(Debug)]
+pub(crate) struct Kernel {
+    pub(crate) home: Home,
+    pub(crate) node: NodeId,
+    pub(crate) store: Store,
+    pub(crate) artifacts: Artifacts,
+    pub(crate) heart: Heart,
+    pub(crate) compilers: Compilers,
+    pub(crate) host: Arc<CellHost>,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) monitor: Arc<Monitor>,
+    pub(crate) metrics: Metrics,
+    pub(crate) authority: Authority,
+    pub(crate) audit: Audit,
+    pub(crate) tree: std::sync::OnceLock<SupervisorHandle>,
+    /// True once Solo ends: no operation begins any more.
+    pub(crate) ending: watch::Sender<bool>,
+    numbers: Mutex<Range<u64>>,
+    /// Keys of requests under way, so that the same request does not run twice at once.
+    pub(crate) keys_under_way: Mutex<std::collections::HashSet<String>>,
+}
+
+/// The parts that [`Kernel::new`] puts together.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    pub(crate) home: Home,
+    pub(crate) node: NodeId,
+    pub(crate) store: Store,
+    pub(crate) artifacts: Artifacts,
+    pub(crate) heart: Heart,
+    pub(crate) monitor: Arc<Monitor>,
+    pub(crate) metrics: Metrics,
+    pub(crate) authority: Authority,
+    pub(crate) audit: Audit,
+}
+
+impl Kernel {
+    pub(crate) fn new(parts: Parts) -> Arc<Self> {
+        let compilers =
+            Compilers::new(parts.home.clone(), parts.heart.clone(), parts.store.clone());
+        let host = CellHost::new(&format!("wasm-{TENANT}"), &parts.home, parts.heart.clone());
+        Arc::new(Self {
+            home: parts.home,
+            node: parts.node,
+            store: parts.store,
+            artifacts: parts.artifacts,
+            heart: parts.heart,
+            compilers,
+            host,
+            registry: Arc::default(),
+            monitor: parts.monitor,
+            metrics: parts.metrics,
+            authority: parts.authority,
+            audit: parts.audit,
+            tree: std::sync::OnceLock::new(),
+            ending: watch::Sender::new(false),
+            numbers: Mutex::new(0..0),
+            keys_under_way: Mutex::default(),
+        })
+    }
+
+    /// An id that no service ever had.
+    pub(crate) async fn new_service_id(&self) -> Result<ServiceId, Problem> {
+        if let Some(number) = self.numbers.lock().next() {
+            return Ok(ServiceId { node: self.node, number });
+        }
+        let mut fresh =
+            self.store.run(|t| store::reserve_service_numbers(t, NUMBERS_BLOCK)).await?;
+        let number = fresh.next().ok_or_else(|| Problem::internal("no service numbers"))?;
+        let mut numbers = self.numbers.lock();
+        if numbers.is_empty() {
+            *numbers = fresh;
+        }
+        Ok(ServiceId { node: self.node, number })
+    }
+
+    /// The service of this name.
+    pub(crate) fn service(&self, name: &str) -> Result<Arc<Service>, Problem> {
+        self.registry.find(TENANT, name).ok_or_else(|| crate::service::not_found(name))
+    }
+
+    /// Refuses operations while Solo ends.
+    pub(crate) fn check_open(&self) -> Result<(), Problem> {
+        if *self.ending.borrow() {
+            return Err(Problem::new(
+                solo_types::ProblemKind::Unavailable,
+                "SHUTTING_DOWN",
+                "Solo is shutting down",
+            )
+            .remedy("start Solo again with `solo up`"));
+        }
+        Ok(())
+    }
+}

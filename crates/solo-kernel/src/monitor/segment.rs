@@ -1,0 +1,118 @@
+//! The file of records: JSON lines, appended to; when it has grown, rewritten with what memory keeps.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use super::Record;
+
+/// Appended bytes after which the file is rewritten: memory keeps at most twice as much.
+const COMPACT_AFTER_BYTES: u64 = 32 << 20;
+
+/// Longest line that is read back; no writer makes longer ones.
+const LINE_BYTES_MAX: usize = 128 << 10;
+
+#[derive(Debug)]
+pub(super) struct Segment {
+    path: PathBuf,
+    file: File,
+    appended: u64,
+    failing: bool,
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().create(true).append(true).mode(0o600).open(path)
+}
+
+fn line(record: &Record, out: &mut Vec<u8>) {
+    if serde_json::to_writer(&mut *out, record).is_ok() {
+        out.push(b'\n');
+    }
+}
+
+impl Segment {
+    /// Opens the file and reads what it has. Lines that cannot be read are passed over and counted.
+    pub(super) fn open(path: PathBuf) -> io::Result<(Self, Vec<Record>)> {
+        let mut file = open(&path)?;
+        let mut records = Vec::new();
+        let mut damaged = 0_u64;
+        let mut reader = BufReader::new(File::open(&path)?);
+        let mut bytes = Vec::new();
+        let mut whole = true;
+        loop {
+            bytes.clear();
+            if reader.read_until(b'\n', &mut bytes)? == 0 {
+                break;
+            }
+            whole = bytes.last() == Some(&b'\n');
+            match serde_json::from_slice(&bytes) {
+                Ok(record) if bytes.len() <= LINE_BYTES_MAX => records.push(record),
+                _ => damaged += 1,
+            }
+        }
+        if damaged > 0 {
+            tracing::warn!(damaged, path = %path.display(), "Some records could not be read");
+        }
+        if !whole {
+            // A torn last line: the next record begins a line of its own.
+            file.write_all(b"\n")?;
+        }
+        let appended = file.metadata()?.len();
+        Ok((Self { path, file, appended, failing: false }, records))
+    }
+
+    /// Appends a batch in one write. A disk that fails is told once; memory goes on.
+    pub(super) fn write(&mut self, batch: &[Record]) {
+        let mut bytes = Vec::with_capacity(batch.len() * 128);
+        for record in batch {
+            line(record, &mut bytes);
+        }
+        match self.file.write_all(&bytes) {
+            Ok(()) => {
+                self.appended += bytes.len() as u64;
+                self.failing = false;
+            }
+            Err(error) => {
+                if !std::mem::replace(&mut self.failing, true) {
+                    tracing::error!(%error, path = %self.path.display(), "Failed to write records");
+                }
+            }
+        }
+    }
+
+    pub(super) fn wants_compaction(&self) -> bool {
+        self.appended > COMPACT_AFTER_BYTES
+    }
+
+    /// Rewrites the file with `kept`. When that fails the old file goes on.
+    pub(super) fn compact(&mut self, kept: &[std::sync::Arc<Record>]) {
+        let temporary = self.path.with_extension("tmp");
+        let rewrite = || -> io::Result<(File, u64)> {
+            let mut file = OpenOptions::new()
+                .create(true)
+                .write(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&temporary)?;
+            let mut bytes = Vec::new();
+            for record in kept {
+                line(record, &mut bytes);
+            }
+            file.write_all(&bytes)?;
+            std::fs::rename(&temporary, &self.path)?;
+            Ok((open(&self.path)?, 0))
+        };
+        match rewrite() {
+            Ok((file, appended)) => {
+                self.file = file;
+                self.appended = appended;
+            }
+            Err(error) => {
+                tracing::error!(%error, path = %self.path.display(), "Failed to rewrite records");
+                // Not again with the next record, but after as much growth again.
+                self.appended = 0;
+            }
+        }
+    }
+}

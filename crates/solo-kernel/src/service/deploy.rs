@@ -1,0 +1,365 @@
+//! Deploy: store, compile, start, write down, route, answer (SPEC D5, D6).
+//!
+//! The row that makes a service exist is written after its instances are ready and before anyone is
+//! told. A kernel that dies before leaves instances that nobody knows, which the next one ends.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use solo_api::{CodeSource, DeploySpec};
+use solo_types::{
+    Digest, Export, InstanceState, Problem, ProblemKind, RestartMode, ServiceId, ServiceKind,
+    ServiceSpec,
+};
+
+use super::state::State;
+use super::{Reservation, Service};
+use crate::audit::Entry;
+use crate::cells::Compiled;
+use crate::clock;
+use crate::kernel::{Kernel, TENANT};
+use crate::store::{self, IdempotencyRow, ServiceRow, StoreError};
+
+/// The answer to a deployment.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Deployed {
+    pub(crate) service: String,
+    pub(crate) revision: u64,
+    pub(crate) kind: ServiceKind,
+    pub(crate) exports: Vec<Export>,
+    pub(crate) digest: Digest,
+    pub(crate) dry_run: bool,
+    pub(crate) timing: Timing,
+}
+
+/// Where the time went.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub(crate) struct Timing {
+    pub(crate) store: Duration,
+    pub(crate) compile: Duration,
+    pub(crate) start: Duration,
+    pub(crate) total: Duration,
+}
+
+/// A key that is being worked on. Free again when dropped.
+#[derive(Debug)]
+pub(crate) struct KeyUnderWay {
+    kernel: Arc<Kernel>,
+    key: String,
+}
+
+impl Drop for KeyUnderWay {
+    fn drop(&mut self) {
+        self.kernel.keys_under_way.lock().remove(&self.key);
+    }
+}
+
+/// What is known of an idempotency key.
+pub(crate) enum Known<T> {
+    /// The request was answered before, like this.
+    Answered(T),
+    /// It is new; hold on to this while it is worked on.
+    New(Option<KeyUnderWay>),
+}
+
+/// Looks an idempotency key up. An empty one is always new.
+pub(crate) async fn look_up_key<T: for<'a> Deserialize<'a>>(
+    kernel: &Arc<Kernel>,
+    key: &str,
+    fingerprint: &str,
+) -> Result<Known<T>, Problem> {
+    if key.is_empty() {
+        return Ok(Known::New(None));
+    }
+    if !kernel.keys_under_way.lock().insert(key.to_owned()) {
+        return Err(Problem::new(
+            ProblemKind::Aborted,
+            "IDEMPOTENCY_KEY_BUSY",
+            "a request with this idempotency key is under way",
+        )
+        .remedy("wait, then send the same request again to get its answer"));
+    }
+    let under_way = KeyUnderWay { kernel: Arc::clone(kernel), key: key.to_owned() };
+    let (wanted, now) = (key.to_owned(), clock::unix_ms());
+    let Some(row) = kernel.store.run(move |t| store::find_idempotent(t, &wanted, now)).await?
+    else {
+        return Ok(Known::New(Some(under_way)));
+    };
+    if row.fingerprint != fingerprint {
+        return Err(Problem::new(
+            ProblemKind::AlreadyExists,
+            "IDEMPOTENCY_KEY_REUSED",
+            "this idempotency key was used for another request",
+        )
+        .remedy("use a fresh key for each request")
+        .field("idempotency_key"));
+    }
+    serde_json::from_slice(&row.response)
+        .map(Known::Answered)
+        .map_err(|error| Problem::internal(format!("a kept answer cannot be read: {error}")))
+}
+
+/// The row that remembers an answer; none without a key.
+pub(crate) fn answer_row<T: Serialize>(
+    key: &str,
+    fingerprint: &str,
+    answer: &T,
+) -> Result<Option<IdempotencyRow>, Problem> {
+    if key.is_empty() {
+        return Ok(None);
+    }
+    let response =
+        serde_json::to_vec(answer).map_err(|error| Problem::internal(error.to_string()))?;
+    Ok(Some(IdempotencyRow {
+        key: key.to_owned(),
+        fingerprint: fingerprint.to_owned(),
+        response,
+        at: clock::unix_ms(),
+    }))
+}
+
+/// Stores code that is not stored yet, and compiles it if it never was. Returns the digest, what it
+/// was compiled to, and how long storing took.
+pub(crate) async fn prepare(
+    kernel: &Kernel,
+    code: CodeSource,
+    engine: &str,
+) -> Result<(Digest, Compiled, Duration), Problem> {
+    let began = Instant::now();
+    let (digest, format) = match code {
+        CodeSource::Inline { bytes, format } => {
+            (kernel.artifacts.put(&bytes).await?.digest, format)
+        }
+        CodeSource::Stored { digest, format } => {
+            if !kernel.artifacts.contains(&digest).await {
+                return Err(Problem::new(
+                    ProblemKind::NotFound,
+                    "NO_SUCH_ARTIFACT",
+                    format!("no artifact has the digest {digest}"),
+                )
+                .remedy("upload it first, or send the code inline")
+                .field("code.digest"));
+            }
+            (digest, format)
+        }
+    };
+    let stored = began.elapsed();
+    let compiled = kernel.compilers.compile(digest, format, engine).await?;
+    Ok((digest, compiled, stored))
+}
+
+/// Deploys a service. Runs to its end also when the client has gone.
+pub(crate) async fn deploy(
+    kernel: Arc<Kernel>,
+    request: DeploySpec,
+    fingerprint: String,
+    principal: String,
+) -> Result<Deployed, Problem> {
+    let began = Instant::now();
+    let key = request.idempotency_key.clone();
+    let _key = match look_up_key(&kernel, &key, &fingerprint).await? {
+        Known::Answered(answer) => return Ok(answer),
+        Known::New(under_way) => under_way,
+    };
+    let reservation = kernel.registry.reserve(TENANT, request.name.as_str())?;
+    let cell = kernel.host.ready().await?;
+    let dry_run = request.dry_run;
+    let (digest, compiled, stored) = prepare(&kernel, request.code.clone(), &cell.engine).await?;
+    let spec = specify(request, digest, &compiled);
+    let mut answer = Deployed {
+        service: spec.name.to_string(),
+        revision: 1,
+        kind: spec.kind,
+        exports: spec.exports.clone(),
+        digest,
+        dry_run,
+        timing: Timing { store: stored, compile: compiled.took, ..Timing::default() },
+    };
+    if dry_run {
+        kernel.metrics.deployments.with_label_values(&["dry_run"]).inc();
+        answer.timing.total = began.elapsed();
+        return Ok(answer);
+    }
+    let starting = Starting { kernel: &kernel, spec, compiled_path: compiled.path, began };
+    let entry = Entry::new(&principal, "deploy", &answer.service).detail("digest", digest);
+    starting.run(reservation, &key, &fingerprint, entry, answer).await
+}
+
+fn specify(request: DeploySpec, digest: Digest, compiled: &Compiled) -> ServiceSpec {
+    let artifact = &compiled.artifact;
+    let mut restart = request.restart;
+    restart.mode = request.restart_mode.unwrap_or(match artifact.kind {
+        ServiceKind::Command => RestartMode::Transient,
+        _ => RestartMode::Permanent,
+    });
+    ServiceSpec {
+        name: request.name,
+        tenant: TENANT.to_owned(),
+        digest,
+        kind: artifact.kind,
+        core_module: artifact.core_module,
+        replicas: request.replicas,
+        limits: request.limits,
+        restart,
+        health_check: request.health_check,
+        config: request.config,
+        labels: request.labels,
+        tier: request.tier,
+        arguments: request.arguments,
+        environment: request.environment,
+        grants: request.grants,
+        exports: artifact.exports.clone(),
+    }
+}
+
+/// A deployment whose code is compiled.
+struct Starting<'a> {
+    kernel: &'a Arc<Kernel>,
+    spec: ServiceSpec,
+    compiled_path: String,
+    began: Instant,
+}
+
+impl Starting<'_> {
+    async fn run(
+        self,
+        reservation: Reservation,
+        key: &str,
+        fingerprint: &str,
+        entry: Entry,
+        mut answer: Deployed,
+    ) -> Result<Deployed, Problem> {
+        let kernel = self.kernel;
+        let id = kernel.new_service_id().await?;
+        let numbers: Vec<u64> = (1..=u64::from(self.spec.replicas)).collect();
+        let name = self.spec.name.to_string();
+        // From here on the log lines of the instances carry the name.
+        kernel.monitor.name_service(&id.to_string(), &name);
+        let (tenant, wanted) = (TENANT.to_owned(), name.clone());
+        let latest =
+            kernel.store.run(move |t| store::latest_revision_of_name(t, &tenant, &wanted)).await?;
+        answer.revision = latest + 1;
+        let started = Instant::now();
+        if let Err(problem) = self.start(id, answer.revision, &numbers).await {
+            kernel.metrics.deployments.with_label_values(&["failed"]).inc();
+            kernel.monitor.event(&name, "", "deploy_failed", &problem.cause);
+            return Err(problem);
+        }
+        answer.timing.start = started.elapsed();
+        let kind = kind_label(self.spec.kind);
+        kernel
+            .metrics
+            .startup_ms
+            .with_label_values(&[kind])
+            .observe(answer.timing.start.as_secs_f64() * 1_000.0);
+        answer.timing.total = self.began.elapsed();
+        let row = answer_row(key, fingerprint, &answer)?;
+        let service = match self.write(id, answer.revision, entry, row).await {
+            Ok(service) => service,
+            Err(problem) => {
+                self.undo(id, &numbers).await;
+                return Err(problem);
+            }
+        };
+        self.publish(&service, numbers).await;
+        drop(reservation);
+        kernel.metrics.deployments.with_label_values(&["ready"]).inc();
+        let revision = answer.revision;
+        kernel.monitor.event(&name, "", "deployed", &format!("revision {revision} is ready"));
+        answer.timing.total = self.began.elapsed();
+        Ok(answer)
+    }
+
+    async fn start(&self, id: ServiceId, revision: u64, numbers: &[u64]) -> Result<(), Problem> {
+        let cell = self.kernel.host.ready().await?;
+        let spec = solo_api::cell_spec(id, revision, &self.spec, self.compiled_path.clone());
+        let started = cell.start(spec, ids(id, numbers)).await;
+        if started.is_err() {
+            // The cell promises that nothing remains; a start that was cut off it cannot promise.
+            self.undo(id, numbers).await;
+        }
+        started
+    }
+
+    async fn undo(&self, id: ServiceId, numbers: &[u64]) {
+        if let Some(cell) = self.kernel.host.current()
+            && let Err(problem) = cell.stop(ids(id, numbers), true, None, 0, "stopped").await
+        {
+            // The sweep ends what no service claims.
+            tracing::warn!(%problem, service = %id, "Failed to undo a deployment at once");
+        }
+    }
+
+    async fn write(
+        &self,
+        id: ServiceId,
+        revision: u64,
+        entry: Entry,
+        answer: Option<IdempotencyRow>,
+    ) -> Result<Arc<Service>, Problem> {
+        let now = clock::unix_ms();
+        self.kernel.audit.append(entry).await?;
+        let row = ServiceRow {
+            id,
+            revision,
+            spec: self.spec.clone(),
+            next_instance: u64::from(self.spec.replicas) + 1,
+            outcome: None,
+            rollout: None,
+            created_at: now,
+            updated_at: now,
+        };
+        let written = row.clone();
+        self.kernel
+            .store
+            .run(move |t| {
+                store::insert_service(t, &written)?;
+                if let Some(answer) = &answer {
+                    store::put_idempotent(t, answer)?;
+                }
+                Ok::<_, StoreError>(())
+            })
+            .await?;
+        let host = Arc::clone(&self.kernel.host);
+        let name = self.spec.name.clone();
+        let state = State::from_row(row);
+        Ok(Service::new(id, name, TENANT.to_owned(), now, host, state))
+    }
+
+    async fn publish(&self, service: &Arc<Service>, numbers: Vec<u64>) {
+        let revision = service.state.lock().revision;
+        service.with_state(|state| {
+            state.add_starting(&numbers, revision);
+            state.set_state(&numbers, InstanceState::Running);
+            state.set_routed(&numbers);
+        });
+        if let Some(cell) = self.kernel.host.current() {
+            let name = service.name.to_string();
+            let routed = cell.route(service.id.to_string(), name, ids(service.id, &numbers)).await;
+            if let Err(problem) = routed {
+                // The actor routes again as soon as the cell is back.
+                tracing::warn!(%problem, service = %service.id, "Failed to route at once");
+            }
+        }
+        self.kernel.registry.insert(service);
+        self.kernel.add_actor(service).await;
+    }
+}
+
+fn ids(service: ServiceId, numbers: &[u64]) -> Vec<String> {
+    numbers
+        .iter()
+        .map(|number| solo_types::InstanceId { service, number: *number }.to_string())
+        .collect()
+}
+
+/// The label of a kind in metrics.
+pub(crate) fn kind_label(kind: ServiceKind) -> &'static str {
+    match kind {
+        ServiceKind::Handler => "handler",
+        ServiceKind::Typed => "typed",
+        ServiceKind::Command => "command",
+        ServiceKind::Core => "core",
+    }
+}

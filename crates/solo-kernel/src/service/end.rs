@@ -1,0 +1,102 @@
+//! Ending a service: for good (Kill), or because Solo ends.
+
+use super::Service;
+use crate::cells::CellHandle;
+use crate::clock;
+use crate::kernel::Kernel;
+use crate::store;
+use solo_types::{Problem, ServiceState};
+
+impl Service {
+    /// Ends the service for good. True: an instance had to be forced.
+    ///
+    /// The tombstone is written before an instance ends: what is on its way out does not come back
+    /// when the kernel dies meanwhile.
+    pub(super) async fn end(&self, kernel: &Kernel, force: bool) -> Result<bool, Problem> {
+        self.with_state(|state| state.ending = true);
+        let cell = self.host.current();
+        if let Some(cell) = &cell {
+            // No message finds it any more; those that wait are handled yet.
+            self.unroute(cell).await;
+        }
+        let outcome = {
+            let state = self.state.lock();
+            state.outcome(ServiceState::Killed, Vec::new())
+        };
+        let (id, now) = (self.id, clock::unix_ms());
+        let written = kernel.store.run(move |t| store::kill_service(t, id, &outcome, now)).await;
+        if let Err(error) = written {
+            self.with_state(|state| state.ending = false);
+            if let Some(cell) = &cell {
+                self.route_running(cell).await?;
+            }
+            return Err(error.into());
+        }
+        let forced = match &cell {
+            Some(cell) => self.stop_all(cell, force, None, "killed").await,
+            None => false,
+        };
+        kernel.registry.remove(self);
+        let how = if forced || force { "ended by force" } else { "ended gracefully" };
+        kernel.monitor.event(self.name.as_str(), "", "killed", how);
+        Ok(forced)
+    }
+
+    /// Stops the instances because Solo ends.
+    pub(super) async fn stop_for_shutdown(&self, timeout_ms: u64) {
+        self.with_state(|state| state.ending = true);
+        if let Some(cell) = self.host.current() {
+            self.unroute(&cell).await;
+            let patience = self.state.lock().spec.limits.shutdown_timeout_ms;
+            self.stop_all(&cell, timeout_ms == 0, Some(timeout_ms.min(patience)), "stopped").await;
+        }
+    }
+
+    async fn unroute(&self, cell: &CellHandle) {
+        let gone = cell.route(self.id.to_string(), self.name.to_string(), Vec::new()).await;
+        if let Err(problem) = gone {
+            tracing::warn!(%problem, service = %self.id, "Failed to remove a route");
+        }
+    }
+
+    /// Stops all instances that the cell hosts; an impatient wish cuts a graceful end short.
+    async fn stop_all(
+        &self,
+        cell: &CellHandle,
+        force: bool,
+        timeout_ms: Option<u64>,
+        reason: &str,
+    ) -> bool {
+        let ids = self.hosted(cell).await;
+        if ids.is_empty() {
+            return false;
+        }
+        let patience = self.state.lock().spec.limits.shutdown_timeout_ms;
+        let mut wish = self.end_wish.subscribe();
+        let stopped = tokio::select! {
+            stopped = cell.stop(ids.clone(), force, timeout_ms, patience, reason) => stopped,
+            _ = clock::until(&mut wish, |wish| *wish > 1), if !force => {
+                cell.stop(ids.clone(), true, None, 0, reason).await.map(|_| ids)
+            }
+        };
+        match stopped {
+            Ok(forced) => !forced.is_empty(),
+            Err(problem) => {
+                // The cell died, or the sweep ends what is left.
+                tracing::warn!(%problem, service = %self.id, "Failed to stop all instances");
+                true
+            }
+        }
+    }
+
+    /// Instances that the cell hosts, also those that the kernel does not know.
+    async fn hosted(&self, cell: &CellHandle) -> Vec<String> {
+        match cell.snapshot(&self.id.to_string()).await {
+            Ok(snapshot) => snapshot.instances.into_iter().map(|instance| instance.id).collect(),
+            Err(_) => {
+                let state = self.state.lock();
+                state.instances.keys().map(|number| self.instance_id(*number)).collect()
+            }
+        }
+    }
+}

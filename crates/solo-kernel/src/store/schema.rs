@@ -1,0 +1,103 @@
+//! The tables. Users may open the database with their own tools: names are plain, ids are text,
+//! specifications are JSON.
+
+use rusqlite::{Connection, OptionalExtension};
+use solo_types::NodeId;
+
+use super::StoreError;
+
+/// Version of the schema that this build writes, kept in `PRAGMA user_version`.
+const VERSION: i64 = 1;
+
+const TABLES: &str = "
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
+
+-- One row per service that was ever acknowledged; killed ones are forgotten after a while.
+CREATE TABLE services (
+    id          TEXT PRIMARY KEY,
+    name        TEXT NOT NULL,
+    tenant      TEXT NOT NULL,
+    killed      INTEGER NOT NULL DEFAULT 0,
+    revision    INTEGER NOT NULL,           -- the one that should serve
+    next_instance INTEGER NOT NULL,         -- first number that no instance has had
+    outcome     TEXT,                       -- JSON; set when the service ended by itself, for good
+    rollout     TEXT,                       -- JSON; set while an update is under way
+    created_at  INTEGER NOT NULL,           -- Unix milliseconds
+    updated_at  INTEGER NOT NULL
+) STRICT;
+CREATE UNIQUE INDEX services_name ON services (tenant, name) WHERE killed = 0;
+CREATE INDEX services_killed ON services (killed, updated_at);
+
+CREATE TABLE revisions (
+    service     TEXT NOT NULL REFERENCES services (id) ON DELETE CASCADE,
+    revision    INTEGER NOT NULL,
+    digest      TEXT NOT NULL,
+    spec        TEXT NOT NULL,              -- JSON
+    created_at  INTEGER NOT NULL,
+    PRIMARY KEY (service, revision)
+) STRICT;
+CREATE INDEX revisions_digest ON revisions (digest);
+
+-- What the compiler found out, so that the same bytes are never compiled twice.
+CREATE TABLE compiled (
+    digest      TEXT NOT NULL,
+    engine      TEXT NOT NULL,
+    kind        TEXT NOT NULL,
+    core_module INTEGER NOT NULL,
+    exports     TEXT NOT NULL,              -- JSON
+    PRIMARY KEY (digest, engine)
+) STRICT;
+
+CREATE TABLE idempotency (
+    key         TEXT PRIMARY KEY,
+    fingerprint TEXT NOT NULL,
+    response    BLOB NOT NULL,
+    at          INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE grants (
+    id          TEXT PRIMARY KEY,
+    service     TEXT NOT NULL,
+    rights      TEXT NOT NULL,
+    expires_at  INTEGER NOT NULL
+) STRICT;
+";
+
+/// Sets the connection up and makes the tables of a new database.
+pub(super) fn prepare(connection: &mut Connection) -> Result<(), StoreError> {
+    // FULL: a commit is synced before it is answered. NORMAL would lose commits with the power.
+    connection.execute_batch(
+        "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
+         PRAGMA busy_timeout = 5000; PRAGMA trusted_schema = OFF;",
+    )?;
+    let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
+    match found {
+        0 => {
+            let transaction = connection.transaction()?;
+            transaction.execute_batch(TABLES)?;
+            transaction.execute(
+                "INSERT INTO meta (key, value) VALUES ('node', ?1), ('next_service', '1')",
+                [NodeId(random_node()?).to_string()],
+            )?;
+            transaction.pragma_update(None, "user_version", VERSION)?;
+            transaction.commit()?;
+            Ok(())
+        }
+        VERSION => Ok(()),
+        found => Err(StoreError::Newer { found, known: VERSION }),
+    }
+}
+
+fn random_node() -> Result<u32, StoreError> {
+    let mut bytes = [0; 4];
+    getrandom::fill(&mut bytes).map_err(|error| StoreError::Row(error.to_string()))?;
+    Ok(u32::from_le_bytes(bytes))
+}
+
+/// A value of `meta`.
+pub(super) fn meta(connection: &Connection, key: &str) -> Result<String, StoreError> {
+    connection
+        .query_row("SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0))
+        .optional()?
+        .ok_or_else(|| StoreError::Row(format!("meta.{key} is missing")))
+}
