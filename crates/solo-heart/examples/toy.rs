@@ -13,21 +13,16 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
-use command_fds::inherited::take_fd_ownership;
 use nix::sys::signal::{SigSet, Signal};
 use solo_heart::protocol::descriptors;
-use solo_heart::{HeartOptions, bind_to_parent, run};
+use solo_heart::{HeartOptions, bind_to_parent, run, take_descriptor};
 
 type Failure = Box<dyn std::error::Error>;
 
 fn main() -> ExitCode {
-    // SAFETY: the first thing in the process; nothing has opened or owns a descriptor yet.
-    #[expect(unsafe_code, reason = "the only way to take over inherited descriptors")]
-    let inherited = unsafe { command_fds::inherited::init_inherited_fds() };
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let result = inherited.map_err(Failure::from).and_then(|()| play(&words));
-    match result {
+    match play(&words) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let _ = writeln!(std::io::stderr(), "{error}");
@@ -63,14 +58,14 @@ fn up(home: &str, api: &str) -> Result<(), Failure> {
 fn kernel(home: &Path) -> Result<(), Failure> {
     bind_to_parent()?;
     let log = Log(home.join("kernel.log"));
-    let control = UnixStream::from(take_fd_ownership(descriptors::KERNEL_CONTROL)?);
+    let control = UnixStream::from(take_descriptor(descriptors::KERNEL_CONTROL)?);
     let names: Vec<String> = std::env::vars().map(|(name, _)| name).collect();
     log.line(&format!("start {}", names.join(",")));
     for descriptor in [descriptors::KERNEL_API_UNIX, descriptors::KERNEL_METRICS] {
         let link = fs::read_link(format!("/proc/self/fd/{descriptor}"))?;
         log.line(&format!("descriptor {descriptor} {}", link.display()));
     }
-    serve(take_fd_ownership(descriptors::KERNEL_API_TCP)?, "kernel");
+    serve(take_descriptor(descriptors::KERNEL_API_TCP)?, "kernel");
     let mut orders = control.try_clone()?;
     orders.write_all(b"ready\n")?;
     let (orders_file, taken) = (home.join("orders"), home.join("orders.taken"));
@@ -102,7 +97,7 @@ fn kernel(home: &Path) -> Result<(), Failure> {
 
 fn gateway() -> Result<(), Failure> {
     bind_to_parent()?;
-    serve(take_fd_ownership(descriptors::GATEWAY_HTTP)?, "gateway");
+    serve(take_descriptor(descriptors::GATEWAY_HTTP)?, "gateway");
     loop {
         thread::park();
     }

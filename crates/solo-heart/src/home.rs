@@ -12,8 +12,8 @@ use nix::unistd::geteuid;
 use tracing::warn;
 
 use crate::HeartError;
-use crate::keeper::Role;
 use crate::protocol::CELL_ID_CHARS_MAX;
+use crate::vocabulary::Role;
 
 /// Longest path of a Unix socket on Linux, without its closing zero.
 const SOCKET_PATH_BYTES_MAX: usize = 107;

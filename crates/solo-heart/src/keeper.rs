@@ -5,11 +5,11 @@
 //! [`Event::Started`] or [`Event::StartFailed`] before any other event is handled.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
 use crate::backoff::Backoff;
 use crate::protocol::{CellKind, Report, Request};
+use crate::vocabulary::{Action, Event, Notice, Role, Status};
 
 /// Cells at one time. A cell holds many instances, so a node with more is a kernel gone wrong; the
 /// list of them must also fit the output buffer toward a new kernel.
@@ -27,79 +27,6 @@ pub(crate) const KILL_WAIT: Duration = Duration::from_secs(5);
 
 /// From SIGTERM (or its goodbye on the control socket) to SIGKILL for a kernel that is to restart.
 pub(crate) const KERNEL_TERM_WAIT: Duration = Duration::from_secs(5);
-
-/// A process that the heart starts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Role {
-    Kernel,
-    Gateway,
-    Cell { cell: String, kind: CellKind },
-}
-
-/// How a process ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Status {
-    Code(i32),
-    Signal(i32),
-}
-
-/// What happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Event {
-    /// Time passed. The first one starts everything.
-    Tick,
-    /// [`Action::Start`] worked.
-    Started { role: Role, pid: u32 },
-    /// [`Action::Start`] did not work; `error` is an errno name.
-    StartFailed { role: Role, error: String },
-    /// A child was reaped.
-    Exited { pid: u32, status: Status },
-    /// The kernel asked for something.
-    Request(Request),
-    /// The kernel closed its control socket: it is about to end, or wants no orders any more.
-    ControlClosed,
-    /// The kernel broke the protocol, or does not read its reports.
-    ControlBroken,
-    /// The operator wants Solo to end; again: at once; once more: by force.
-    Terminate,
-    /// The operator wants a new kernel from the program path.
-    Reload,
-}
-
-/// What to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Action {
-    /// Start the process of a role.
-    Start(Role),
-    /// Send SIGTERM.
-    Terminate { pid: u32 },
-    /// Send SIGKILL.
-    Kill { pid: u32 },
-    /// Tell the kernel.
-    Report(Report),
-    /// Close the control socket: its kernel is gone or cut off.
-    CloseControl,
-    /// Remove what a dead process left in the run directory.
-    Forget(Role),
-    /// Say it in the log.
-    Notice(Notice),
-    /// Leave.
-    Finish,
-}
-
-/// What an operator should read in the log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Notice {
-    Ended { role: Role, status: Status },
-    StartFailed { role: Role, error: String },
-    Restarting { role: Role, delay: Duration, failures: u32 },
-    KernelReady { after: Duration },
-    KernelCutOff,
-    Stopping,
-    Ending,
-    Killing,
-    Survivors,
-}
 
 /// One of the two processes that must always run.
 #[derive(Debug)]
@@ -455,25 +382,6 @@ impl Kept {
     fn hold(&mut self) {
         if matches!(self.life, Life::Waiting { .. }) {
             self.life = Life::Over;
-        }
-    }
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Kernel => f.write_str("kernel"),
-            Self::Gateway => f.write_str("gateway"),
-            Self::Cell { cell, .. } => write!(f, "cell {cell}"),
-        }
-    }
-}
-
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Code(code) => write!(f, "code:{code}"),
-            Self::Signal(signal) => write!(f, "signal:{signal}"),
         }
     }
 }

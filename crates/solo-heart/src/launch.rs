@@ -17,10 +17,10 @@ use nix::errno::Errno;
 use crate::HeartError;
 use crate::control::Control;
 use crate::home::Home;
-use crate::keeper::Role;
 use crate::parent::HEART_PID_VARIABLE;
 use crate::protocol::descriptors;
 use crate::sockets::Sockets;
+use crate::vocabulary::Role;
 
 /// What children see of the heart's environment. All else (credentials, proxies, `LD_*`) stays out:
 /// `PATH` because programs that services name are looked up in it, `SOLO_LOG` because it sets what

@@ -12,6 +12,7 @@ mod backoff;
 mod control;
 mod error;
 mod home;
+mod inherit;
 mod keeper;
 mod launch;
 mod parent;
@@ -19,7 +20,9 @@ pub mod protocol;
 mod run;
 mod sockets;
 mod survivors;
+mod vocabulary;
 
 pub use error::HeartError;
+pub use inherit::take_descriptor;
 pub use parent::{HEART_PID_VARIABLE, ParentError, bind_to_parent};
 pub use run::{HeartOptions, run};

@@ -22,10 +22,11 @@ use tracing::{debug, error, info, warn};
 use crate::HeartError;
 use crate::control::{Control, End};
 use crate::home::Home;
-use crate::keeper::{Action, Event, Keeper, Notice, Role, Status};
+use crate::keeper::Keeper;
 use crate::launch::{Launcher, errno_name};
 use crate::sockets::{Sockets, check_loopback};
 use crate::survivors;
+use crate::vocabulary::{Action, Event, Notice, Role, Status};
 
 /// Restarts in a row from which on the log calls it an error.
 const FAILURES_LOUD: u32 = 5;

@@ -81,7 +81,7 @@ fn cells_come_and_go_as_the_kernel_asks() {
     let socket = node.path("run/cells/b.sock");
     assert!(line.contains("\0cell\0compiler\0--id\0b\0--socket\0"), "{line:?}");
     assert!(line.ends_with(&format!("{}\0", socket.display())), "{line:?}");
-    assert_eq!(node.comm(b), "solo-compiler");
+    node.wait_until("its name", || node.comm(b) == "solo-compiler");
 
     node.order("kill a\n");
     node.wait_for_log("exited a signal:9");
