@@ -1,0 +1,133 @@
+//! The host functions that guests may import, and the state of a store behind them.
+//!
+//! Everything is linked; what a function gives access to is decided per service, from its grants:
+//! no files, no sockets, no HTTP, and of other services only what was granted.
+
+mod config;
+mod http;
+mod log;
+mod messaging;
+mod timers;
+mod wasi;
+
+use std::sync::Arc;
+
+use wasmtime::Engine;
+use wasmtime::component::{HasSelf, ResourceTable};
+use wasmtime_wasi::p1::WasiP1Ctx;
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+use super::limits::MemoryBudget;
+use super::route::Routes;
+use super::slot::Slot;
+pub(crate) use bindings::exports::solo::service::handler::InitError;
+pub(crate) use bindings::{Service as ServiceBindings, ServiceIndices as HandlerIndices};
+pub(super) use config::{is_store as is_config, link as link_config};
+use http::NoHttp;
+use timers::Timers;
+
+/// Handles that the host keeps for one instance (streams, pollables, references, headers): more is a
+/// leak, and each costs the host some hundred bytes.
+const HANDLES_MAX: usize = 10_000;
+
+/// The world `solo:service/service`.
+#[allow(unsafe_code, missing_debug_implementations, unreachable_pub, reason = "generated")]
+mod bindings {
+    wasmtime::component::bindgen!({
+        path: "../../wit/solo-service.wit",
+        world: "service",
+        imports: {
+            "solo:service/messaging.[method]service-ref.call": async | trappable,
+            default: trappable,
+        },
+        exports: { default: async },
+        with: { "solo:service/messaging.service-ref": super::messaging::ServiceRef },
+    });
+}
+
+/// The state of a store that runs a component.
+pub(crate) struct ComponentState {
+    wasi: WasiCtx,
+    table: ResourceTable,
+    http: WasiHttpCtx,
+    no_http: NoHttp,
+    timers: Timers,
+    routes: Arc<Routes>,
+    slot: Arc<Slot>,
+    /// Of this store.
+    pub(crate) budget: MemoryBudget,
+}
+
+/// The state of a store that runs a core module.
+pub(crate) struct CoreState {
+    p1: WasiP1Ctx,
+    /// Of this store.
+    pub(crate) budget: MemoryBudget,
+}
+
+impl ComponentState {
+    /// The state of one incarnation of `slot`.
+    pub(crate) fn new(slot: &Arc<Slot>, routes: &Arc<Routes>, incarnation: u64) -> Self {
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(HANDLES_MAX);
+        Self {
+            wasi: wasi::context(slot).build(),
+            table,
+            http: WasiHttpCtx::new(),
+            no_http: NoHttp::new(Arc::clone(&slot.logger)),
+            timers: Timers::new(Arc::clone(slot), incarnation),
+            routes: Arc::clone(routes),
+            slot: Arc::clone(slot),
+            budget: budget(slot),
+        }
+    }
+}
+
+impl CoreState {
+    /// The state of one incarnation of `slot`.
+    pub(crate) fn new(slot: &Arc<Slot>) -> Self {
+        Self { p1: wasi::context(slot).build_p1(), budget: budget(slot) }
+    }
+}
+
+fn budget(slot: &Slot) -> MemoryBudget {
+    MemoryBudget::new(slot.service.max_memory_bytes, Arc::clone(&slot.figures))
+}
+
+impl WasiView for ComponentState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for ComponentState {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        WasiHttpCtxView { hooks: &mut self.no_http, table: &mut self.table, ctx: &mut self.http }
+    }
+}
+
+/// Links everything that a component may import, except the drafts of `wasi:config`, which are
+/// linked by name where they are imported.
+///
+/// # Errors
+/// If two functions have one name (a bug).
+pub(crate) fn component_linker(
+    engine: &Engine,
+) -> wasmtime::Result<wasmtime::component::Linker<ComponentState>> {
+    let mut linker = wasmtime::component::Linker::new(engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(&mut linker)?;
+    ServiceBindings::add_to_linker::<_, HasSelf<ComponentState>>(&mut linker, |state| state)?;
+    Ok(linker)
+}
+
+/// Links what a core module may import: WASI preview 1.
+///
+/// # Errors
+/// If two functions have one name (a bug).
+pub(crate) fn core_linker(engine: &Engine) -> wasmtime::Result<wasmtime::Linker<CoreState>> {
+    let mut linker = wasmtime::Linker::new(engine);
+    wasmtime_wasi::p1::add_to_linker_async(&mut linker, |state: &mut CoreState| &mut state.p1)?;
+    Ok(linker)
+}

@@ -1,0 +1,310 @@
+//! What a guest writes becomes reports: whole lines, cleaned, at a bounded rate.
+//!
+//! Bytes of standard output and error are gathered to lines. What exceeds the rate is counted and
+//! told in a later line. Nothing here waits for a reader.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::clock;
+use super::failure::cut;
+use crate::reports::{Report, Reports};
+
+/// Longest line; more is cut, and a line of output that is longer is split.
+pub(crate) const LINE_BYTES_MAX: usize = 8 << 10;
+
+/// Lines that an instance may write at once: a long backtrace or a start-up banner.
+const LINES_BURST: f64 = 2_000.0;
+
+/// Lines per second that an instance may write for long: a few such services fill the ring in
+/// seconds, which a kernel that restarts should still find.
+const LINES_PER_SECOND: f64 = 1_000.0;
+
+/// How long lines that were dropped stay untold when nothing else is written.
+const DROPPED_TOLD_AFTER: Duration = Duration::from_secs(1);
+
+/// Where a line comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+/// Takes the lines of one instance.
+#[derive(Debug)]
+pub(crate) struct Logger {
+    reports: Arc<Reports>,
+    service: Arc<str>,
+    instance: Arc<str>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    stdout: Lines,
+    stderr: Lines,
+    bucket: Bucket,
+    /// Lines over the rate that were not told yet.
+    dropped: u64,
+    telling: bool,
+}
+
+/// Gathers bytes to lines.
+#[derive(Debug, Default)]
+struct Lines {
+    partial: Vec<u8>,
+}
+
+/// A token bucket.
+#[derive(Debug)]
+struct Bucket {
+    tokens: f64,
+    at: Instant,
+}
+
+impl Logger {
+    /// The logger of `instance`.
+    pub(crate) fn new(reports: Arc<Reports>, service: Arc<str>, instance: Arc<str>) -> Self {
+        let state = State {
+            stdout: Lines::default(),
+            stderr: Lines::default(),
+            bucket: Bucket { tokens: LINES_BURST, at: Instant::now() },
+            dropped: 0,
+            telling: false,
+        };
+        Self { reports, service, instance, state: Mutex::new(state) }
+    }
+
+    /// Takes one line of the `log` interface, or of the host about this instance.
+    pub(crate) fn line(self: &Arc<Self>, level: &'static str, message: &str) {
+        self.emit(&mut self.state.lock(), level, "log", message);
+    }
+
+    /// Takes bytes of an output stream.
+    pub(crate) fn write(self: &Arc<Self>, stream: Stream, bytes: &[u8]) {
+        let state = &mut *self.state.lock();
+        let lines = match stream {
+            Stream::Stdout => &mut state.stdout,
+            Stream::Stderr => &mut state.stderr,
+        };
+        let mut whole = Vec::new();
+        lines.feed(bytes, |line| whole.push(line));
+        for line in whole {
+            self.emit(state, stream.level(), stream.name(), &line);
+        }
+    }
+
+    /// Ends lines that were not finished, and tells what was dropped: an incarnation ended.
+    pub(crate) fn flush(self: &Arc<Self>) {
+        let state = &mut *self.state.lock();
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            let lines = match stream {
+                Stream::Stdout => &mut state.stdout,
+                Stream::Stderr => &mut state.stderr,
+            };
+            if let Some(line) = lines.finish() {
+                self.emit(state, stream.level(), stream.name(), &line);
+            }
+        }
+        self.tell_dropped(state);
+    }
+
+    fn emit(
+        self: &Arc<Self>,
+        state: &mut State,
+        level: &'static str,
+        source: &'static str,
+        message: &str,
+    ) {
+        if !state.bucket.take(Instant::now()) {
+            state.dropped += 1;
+            if !state.telling {
+                state.telling = true;
+                self.tell_later();
+            }
+            return;
+        }
+        self.tell_dropped(state);
+        self.push(level, source, clean(message));
+    }
+
+    fn tell_dropped(&self, state: &mut State) {
+        let dropped = std::mem::take(&mut state.dropped);
+        if dropped > 0 {
+            let message = format!(
+                "{dropped} lines were dropped: more than {LINES_BURST} at once or {LINES_PER_SECOND} per second"
+            );
+            self.push("warn", "log", message);
+        }
+    }
+
+    /// Tells what was dropped also when the service falls silent.
+    fn tell_later(self: &Arc<Self>) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        let logger = Arc::clone(self);
+        // Ends by itself after one wait, and at most one runs per logger.
+        runtime.spawn(async move {
+            tokio::time::sleep(DROPPED_TOLD_AFTER).await;
+            let state = &mut *logger.state.lock();
+            state.telling = false;
+            logger.tell_dropped(state);
+        });
+    }
+
+    fn push(&self, level: &'static str, source: &'static str, message: String) {
+        self.reports.push(
+            clock::unix_ms(),
+            Arc::clone(&self.service),
+            Arc::clone(&self.instance),
+            Report::Log { level, message, source },
+        );
+    }
+}
+
+impl Stream {
+    fn level(self) -> &'static str {
+        match self {
+            Self::Stdout => "info",
+            Self::Stderr => "error",
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+        }
+    }
+}
+
+impl Lines {
+    fn feed(&mut self, bytes: &[u8], mut emit: impl FnMut(String)) {
+        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let (text, ended) = match piece.strip_suffix(b"\n") {
+                Some(text) => (text, true),
+                None => (piece, false),
+            };
+            let mut text = text;
+            while self.partial.len() + text.len() > LINE_BYTES_MAX {
+                let (head, rest) = text.split_at(LINE_BYTES_MAX - self.partial.len());
+                self.partial.extend_from_slice(head);
+                text = rest;
+                emit(self.take());
+            }
+            self.partial.extend_from_slice(text);
+            if ended {
+                emit(self.take());
+            }
+        }
+    }
+
+    fn finish(&mut self) -> Option<String> {
+        (!self.partial.is_empty()).then(|| self.take())
+    }
+
+    fn take(&mut self) -> String {
+        let bytes = std::mem::take(&mut self.partial);
+        let bytes = bytes.strip_suffix(b"\r").unwrap_or(&bytes);
+        String::from_utf8_lossy(bytes).into_owned()
+    }
+}
+
+impl Bucket {
+    fn take(&mut self, now: Instant) -> bool {
+        let passed = now.saturating_duration_since(self.at).as_secs_f64();
+        self.tokens = (self.tokens + passed * LINES_PER_SECOND).min(LINES_BURST);
+        self.at = now;
+        let has = self.tokens >= 1.0;
+        if has {
+            self.tokens -= 1.0;
+        }
+        has
+    }
+}
+
+/// Cuts to the longest line and writes control characters out (`\u{1b}`), except tab and line feed:
+/// a log that people read in a terminal must not steer it.
+fn clean(message: &str) -> String {
+    let steers = |c: char| c.is_control() && c != '\t' && c != '\n';
+    if !message.contains(steers) {
+        return cut(message.to_owned(), LINE_BYTES_MAX);
+    }
+    let mut text = String::with_capacity(message.len() + 16);
+    for c in message.chars() {
+        if text.len() > LINE_BYTES_MAX {
+            break;
+        }
+        if steers(c) {
+            // Writing to a String does not fail.
+            let _ = write!(text, "\\u{{{:x}}}", u32::from(c));
+        } else {
+            text.push(c);
+        }
+    }
+    cut(text, LINE_BYTES_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn split(writes: &[&[u8]]) -> Vec<String> {
+        let mut lines = Lines::default();
+        let mut out = Vec::new();
+        for bytes in writes {
+            lines.feed(bytes, |line| out.push(line));
+        }
+        out.extend(lines.finish());
+        out
+    }
+
+    #[test]
+    fn lines_are_gathered_over_writes() {
+        assert_eq!(split(&[b"a", b"b\nc\r\n", b"\nd"]), ["ab", "c", "", "d"]);
+        assert_eq!(split(&[]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn long_lines_are_split_and_bytes_replaced() {
+        let long = vec![b'x'; 2 * LINE_BYTES_MAX + 1];
+        let lens: Vec<usize> = split(&[&long]).iter().map(String::len).collect();
+        assert_eq!(lens, [LINE_BYTES_MAX, LINE_BYTES_MAX, 1]);
+        assert_eq!(split(&[b"a\xff\n"]), ["a\u{fffd}"]);
+    }
+
+    #[test]
+    fn control_characters_are_written_out() {
+        assert_eq!(clean("a\tb\x1b[31m\0"), "a\tb\\u{1b}[31m\\u{0}");
+        assert!(clean(&"\x1b".repeat(LINE_BYTES_MAX)).len() <= LINE_BYTES_MAX);
+    }
+
+    #[test]
+    fn what_exceeds_the_rate_is_told() {
+        let reports = Arc::new(Reports::new());
+        let logger = Arc::new(Logger::new(Arc::clone(&reports), "s".into(), "s-1".into()));
+        for _ in 0..5_000 {
+            logger.line("info", "x");
+        }
+        logger.flush();
+        let entries = reports.read(0, usize::MAX);
+        let told: u64 = entries
+            .iter()
+            .filter_map(|entry| match &entry.report {
+                Report::Log { message, .. } => message
+                    .split_once(" lines were dropped")
+                    .map(|(count, _)| count.parse().unwrap_or(0)),
+                _ => None,
+            })
+            .sum();
+        let lines = entries
+            .iter()
+            .filter(|e| matches!(&e.report, Report::Log { message, .. } if message == "x"));
+        assert_eq!(lines.count() as u64 + told, 5_000);
+        assert!(told > 1_000, "{told}");
+    }
+}

@@ -1,0 +1,137 @@
+//! Runs the code of one incarnation: makes a store, starts the guest in it, calls its functions.
+//!
+//! One guest, one caller: nothing here queues, times out or restarts. An outer error means that the
+//! store is finished and must be dropped (a trapped instance refuses calls).
+
+mod component;
+mod module;
+mod program;
+
+use std::sync::Arc;
+
+use solo_types::ServiceKind;
+use wasmtime::{Engine, Store};
+
+use super::artifact::Artifact;
+use super::failure::{Failure, Fault, Reason};
+use super::message::{Answer, Input};
+use super::route::Routes;
+use super::slot::{Slot, StopReason};
+use component::ComponentGuest;
+use module::ModuleGuest;
+use program::Program;
+
+/// Epochs until a running guest gives way: the next tick.
+const SLICE_TICKS: u64 = 1;
+
+/// Bytes that a guest may hand to the host in one call: the largest message and its answer, twice.
+/// More would be host memory that no limit of the service covers.
+const HANDED_BYTES_MAX: usize = 4 * solo_types::bounds::MESSAGE_BYTES_MAX;
+
+/// Everything that an incarnation is made from.
+#[derive(Clone)]
+pub(crate) struct Parts {
+    /// Where it runs.
+    pub(crate) engine: Engine,
+    /// Its code.
+    pub(crate) artifact: Arc<Artifact>,
+    /// Whose incarnation it is.
+    pub(crate) slot: Arc<Slot>,
+    /// Where its messages may go.
+    pub(crate) routes: Arc<Routes>,
+    /// Counts up from 1 within the slot.
+    pub(crate) incarnation: u64,
+}
+
+/// What one message came to. The outer error ends the incarnation.
+pub(crate) type Outcome = Result<Result<Answer, Failure>, Fault>;
+
+/// A guest that is ready.
+pub(crate) enum Guest {
+    /// A component: handler, typed functions, or both.
+    Component(Box<ComponentGuest>),
+    /// A core module.
+    Module(Box<ModuleGuest>),
+    /// Runs to completion.
+    Program(Box<Program>),
+}
+
+impl Guest {
+    /// Makes a store, instantiates and initialises.
+    ///
+    /// # Errors
+    /// [`Fault`] with what went wrong; nothing is left.
+    pub(crate) async fn start(parts: Parts) -> Result<Self, Fault> {
+        let kind = parts.slot.service.kind;
+        Ok(match kind {
+            ServiceKind::Command => Self::Program(Box::new(Program::start(parts).await?)),
+            ServiceKind::Core => Self::Module(Box::new(ModuleGuest::start(parts).await?)),
+            ServiceKind::Handler | ServiceKind::Typed => {
+                Self::Component(Box::new(ComponentGuest::start(parts).await?))
+            }
+        })
+    }
+
+    /// Calls a function for a caller who waits.
+    ///
+    /// # Errors
+    /// The incarnation ended.
+    pub(crate) async fn call(&mut self, function: &str, input: Input) -> Outcome {
+        match self {
+            Self::Component(guest) => guest.call(function, input).await,
+            Self::Module(guest) => guest.call(function, input).await,
+            Self::Program(_) => Ok(Err(not_callable())),
+        }
+    }
+
+    /// Calls a function for nobody.
+    ///
+    /// # Errors
+    /// The incarnation ended.
+    pub(crate) async fn cast(&mut self, function: &str, input: Input) -> Outcome {
+        match self {
+            Self::Component(guest) => guest.cast(function, input).await,
+            Self::Module(guest) => guest.call(function, input).await,
+            Self::Program(_) => Ok(Err(not_callable())),
+        }
+    }
+
+    /// Asks for its health.
+    ///
+    /// # Errors
+    /// The incarnation ended.
+    pub(crate) async fn health(&mut self, function: &str) -> Outcome {
+        match self {
+            Self::Component(guest) => guest.health(function).await,
+            Self::Module(guest) => guest.call(function, Input::None).await,
+            Self::Program(_) => Ok(Err(not_callable())),
+        }
+    }
+
+    /// Tells it that it ends.
+    ///
+    /// # Errors
+    /// It did not take that well; it ends anyway.
+    pub(crate) async fn terminate(&mut self, reason: StopReason) -> Result<(), Fault> {
+        match self {
+            Self::Component(guest) => guest.terminate(reason).await,
+            Self::Module(_) | Self::Program(_) => Ok(()),
+        }
+    }
+}
+
+/// Sets the limits of a new store that do not depend on what it holds.
+fn bound<T>(store: &mut Store<T>) {
+    store.set_epoch_deadline(SLICE_TICKS);
+    store.epoch_deadline_async_yield_and_update(SLICE_TICKS);
+    store.set_hostcall_fuel(HANDED_BYTES_MAX);
+}
+
+fn not_callable() -> Failure {
+    Failure::new(Reason::NotCallable, "a program takes no messages")
+}
+
+fn bad_payload(expected: String) -> Failure {
+    let message = "the function takes a JSON array of arguments, not a payload";
+    Failure::new(Reason::BadArguments, message).expected(expected)
+}

@@ -1,0 +1,262 @@
+//! `solo.cell.v1.CellService`: protobuf to the cell's own types and back. Decides nothing.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use futures_util::stream::{self, Stream, StreamExt};
+use solo_api::cell::v1 as wire;
+use solo_api::cell::v1::cell_service_server::CellService;
+use solo_types::bounds::MESSAGE_BYTES_MAX;
+use solo_types::{Exit, InstanceState};
+use tonic::{Request, Response, Status};
+
+use super::cell::{Cell, StartError};
+use super::clock::whole_ms;
+use super::failure::Failure;
+use super::message::{Answer, Input};
+use super::service::Service;
+use super::slot::{Slot, StopReason};
+use crate::reports::{Entry, Report};
+
+/// Reports that are taken out of the ring at one time: enough to keep a stream busy, little enough
+/// to hold its lock for microseconds.
+const REPORTS_BATCH: usize = 256;
+
+/// Who this process is.
+#[derive(Debug, Clone)]
+pub(crate) struct Identity {
+    /// As given by the heart.
+    pub(crate) cell: String,
+    /// Drawn anew by each process.
+    pub(crate) incarnation: String,
+    /// What artifacts must have been made for.
+    pub(crate) engine: String,
+}
+
+/// The service.
+pub(crate) struct Server {
+    identity: Identity,
+    cell: Arc<Cell>,
+}
+
+impl Server {
+    /// Serves `cell`.
+    pub(crate) fn new(identity: Identity, cell: Arc<Cell>) -> Self {
+        Self { identity, cell }
+    }
+}
+
+#[tonic::async_trait]
+impl CellService for Server {
+    type ReportsStream = Pin<Box<dyn Stream<Item = Result<wire::ReportsResponse, Status>> + Send>>;
+
+    async fn hello(
+        &self,
+        _request: Request<wire::HelloRequest>,
+    ) -> Result<Response<wire::HelloResponse>, Status> {
+        Ok(Response::new(wire::HelloResponse {
+            protocol: solo_api::CELL_PROTOCOL,
+            cell: self.identity.cell.clone(),
+            kind: "wasm".to_owned(),
+            incarnation: self.identity.incarnation.clone(),
+            engine: self.identity.engine.clone(),
+            pid: std::process::id(),
+        }))
+    }
+
+    async fn start(
+        &self,
+        request: Request<wire::StartRequest>,
+    ) -> Result<Response<wire::StartResponse>, Status> {
+        let wire::StartRequest { spec, instances } = request.into_inner();
+        let spec = spec.ok_or_else(|| Status::invalid_argument("spec is missing"))?;
+        let service = Service::from_wire(spec)
+            .map_err(|error| Status::invalid_argument(format!("spec: {error}")))?;
+        // Goes on to its end, with its cleaning up, also when the kernel goes away meanwhile.
+        let cell = Arc::clone(&self.cell);
+        let started = tokio::spawn(async move { cell.start(service, instances).await }).await;
+        let failure = match started {
+            Ok(Ok(())) => None,
+            Ok(Err(StartError::Failed(failure))) => Some(failure_message(failure)),
+            Ok(Err(error @ StartError::Id(_))) => {
+                return Err(Status::invalid_argument(error.to_string()));
+            }
+            Ok(Err(error @ StartError::OtherRevision { .. })) => {
+                return Err(Status::failed_precondition(error.to_string()));
+            }
+            Err(error) => return Err(Status::internal(format!("the start failed: {error}"))),
+        };
+        Ok(Response::new(wire::StartResponse { failure }))
+    }
+
+    async fn stop(
+        &self,
+        request: Request<wire::StopRequest>,
+    ) -> Result<Response<wire::StopResponse>, Status> {
+        let wire::StopRequest { instances, force, timeout_ms, reason } = request.into_inner();
+        let reason = StopReason::from_word(&reason);
+        let forced = self.cell.stop(&instances, force, timeout_ms, reason).await;
+        Ok(Response::new(wire::StopResponse { forced }))
+    }
+
+    async fn route(
+        &self,
+        request: Request<wire::RouteRequest>,
+    ) -> Result<Response<wire::RouteResponse>, Status> {
+        let wire::RouteRequest { service, name, instances } = request.into_inner();
+        self.cell.route(&service, &name, &instances);
+        Ok(Response::new(wire::RouteResponse {}))
+    }
+
+    async fn call(
+        &self,
+        request: Request<wire::CallRequest>,
+    ) -> Result<Response<wire::CallResponse>, Status> {
+        use wire::call_request::Input as In;
+        use wire::call_response::Output as Out;
+        let wire::CallRequest { service, function, input, timeout_ms } = request.into_inner();
+        let input = match input {
+            None => Input::None,
+            Some(In::JsonArguments(json)) => Input::Json(json),
+            Some(In::Payload(bytes)) => Input::Payload(bytes),
+        };
+        check_size(&input)?;
+        let output = match self.cell.call(&service, function, input, timeout_ms).await {
+            Ok(Answer::Json(json)) => Out::Json(json),
+            Ok(Answer::Payload(bytes)) => Out::Payload(bytes),
+            Err(failure) => Out::Failure(failure_message(failure)),
+        };
+        Ok(Response::new(wire::CallResponse { output: Some(output) }))
+    }
+
+    async fn send(
+        &self,
+        request: Request<wire::SendRequest>,
+    ) -> Result<Response<wire::SendResponse>, Status> {
+        use wire::send_request::Input as In;
+        let wire::SendRequest { service, function, input } = request.into_inner();
+        let input = match input {
+            None => Input::None,
+            Some(In::JsonArguments(json)) => Input::Json(json),
+            Some(In::Payload(bytes)) => Input::Payload(bytes),
+        };
+        check_size(&input)?;
+        let failure = self.cell.send(&service, function, input).err().map(failure_message);
+        Ok(Response::new(wire::SendResponse { failure }))
+    }
+
+    async fn snapshot(
+        &self,
+        request: Request<wire::SnapshotRequest>,
+    ) -> Result<Response<wire::SnapshotResponse>, Status> {
+        let service = request.into_inner().service;
+        let instances =
+            self.cell.slots(&service).iter().map(|slot| instance_message(slot)).collect();
+        let all = self.cell.shared.routes.all();
+        let routes = all
+            .iter()
+            .filter(|route| service.is_empty() || *route.service == *service)
+            .map(|route| wire::Route {
+                service: route.service.to_string(),
+                name: route.name.clone(),
+                instances: route.instances.iter().map(|slot| slot.id.to_string()).collect(),
+            })
+            .collect();
+        Ok(Response::new(wire::SnapshotResponse { instances, routes }))
+    }
+
+    async fn reports(
+        &self,
+        request: Request<wire::ReportsRequest>,
+    ) -> Result<Response<Self::ReportsStream>, Status> {
+        let after = request.into_inner().after;
+        let reports = Arc::clone(&self.cell.reports);
+        let newest = reports.watch();
+        let batches =
+            stream::unfold((reports, newest, after), |(reports, mut newest, after)| async move {
+                loop {
+                    newest.borrow_and_update();
+                    let batch = reports.read(after, REPORTS_BATCH);
+                    if let Some(last) = batch.last() {
+                        let after = last.sequence;
+                        return Some((stream::iter(batch), (reports, newest, after)));
+                    }
+                    // Ends when the kernel goes away: the stream is dropped here.
+                    newest.changed().await.ok()?;
+                }
+            });
+        Ok(Response::new(Box::pin(batches.flatten().map(|entry| Ok(report_message(entry))))))
+    }
+}
+
+fn check_size(input: &Input) -> Result<(), Status> {
+    let bytes = input.bytes();
+    if bytes <= MESSAGE_BYTES_MAX {
+        return Ok(());
+    }
+    Err(Status::invalid_argument(format!(
+        "the input has {bytes} bytes, at most {MESSAGE_BYTES_MAX}"
+    )))
+}
+
+fn failure_message(failure: Failure) -> wire::Failure {
+    wire::Failure {
+        reason: failure.reason.as_str().to_owned(),
+        message: failure.message,
+        expected: failure.expected,
+        backtrace: failure.backtrace,
+    }
+}
+
+fn exit_message(exit: Exit) -> wire::Exit {
+    wire::Exit {
+        reason: exit.reason.as_str().to_owned(),
+        message: exit.message,
+        backtrace: exit.backtrace,
+        at_unix_ms: exit.at_unix_ms,
+        permanent: exit.permanent,
+    }
+}
+
+fn instance_message(slot: &Slot) -> wire::Instance {
+    let phase = slot.phase();
+    let figures = &slot.figures;
+    let running = phase.running_since.filter(|_| phase.state == InstanceState::Running);
+    wire::Instance {
+        id: slot.id.to_string(),
+        service: slot.service.id.to_string(),
+        revision: slot.service.revision,
+        state: phase.state.as_str().to_owned(),
+        memory_bytes: figures.memory_bytes.load(Ordering::Relaxed),
+        cpu_us: figures.cpu_ns.load(Ordering::Relaxed) / 1_000,
+        mailbox_depth: slot.mailbox.depth() as u64,
+        restarts: figures.restarts.load(Ordering::Relaxed),
+        uptime_ms: running.map_or(0, |since| whole_ms(since.elapsed())),
+        last_exit: phase.last_exit.map(exit_message),
+        handled: figures.handled.load(Ordering::Relaxed),
+        errors: figures.errors.load(Ordering::Relaxed),
+    }
+}
+
+fn report_message(entry: Entry) -> wire::ReportsResponse {
+    use wire::reports_response::Report as Out;
+    let report = match entry.report {
+        Report::Log { level, message, source } => {
+            Out::Log(wire::Log { level: level.to_owned(), message, source: source.to_owned() })
+        }
+        Report::State { state, restarts, exit } => Out::State(wire::StateChange {
+            state: state.as_str().to_owned(),
+            restarts,
+            exit: exit.map(exit_message),
+        }),
+        Report::Missed(count) => Out::Missed(count),
+    };
+    wire::ReportsResponse {
+        sequence: entry.sequence,
+        at_unix_ms: entry.at_unix_ms,
+        service: entry.service.to_string(),
+        instance: entry.instance.to_string(),
+        report: Some(report),
+    }
+}
