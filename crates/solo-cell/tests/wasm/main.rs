@@ -1,6 +1,4 @@
-//! The wasm cell through its socket: a real process's worth of it, with a real client.
-
-#![expect(clippy::expect_used, reason = "tests")]
+//! The wasm cell through its socket: all of it but the sandbox, with a real client.
 
 mod cell;
 mod guests;
