@@ -56,11 +56,9 @@ pub(crate) fn rolling(
     if scene.others.iter().any(|instance| idle(&instance)) {
         let leaves = |instance: &&ObservedInstance| instance.routed && is_live(instance);
         if scene.others.iter().filter(idle).any(|instance| leaves(&instance)) {
-            let stays = |instance: &&ObservedInstance| {
-                let idles = instance.revision != aim.revision && idle(instance);
-                instance.routed && !is_stopping(instance) && !idles
-            };
-            return Some(route(observed.iter().filter(stays)));
+            let stays = |instance: &&ObservedInstance| instance.routed && !is_stopping(instance);
+            let others = scene.others.iter().filter(|instance| !idle(instance));
+            return Some(route(scene.targets.iter().chain(others).filter(stays)));
         }
         return Some(stop(scene.others.iter().filter(idle)));
     }
@@ -80,9 +78,9 @@ pub(crate) fn rolling(
 struct Scene<'a> {
     aim: Aim,
     all: &'a [ObservedInstance],
-    /// Of the wanted revision and not on their way out. By number.
+    /// Of the wanted revision and not on their way out, at most as many as are wanted.
     targets: Vec<ObservedInstance>,
-    /// All the rest, also wanted ones that are stopping. By number.
+    /// All the rest: also surplus, and instances of the wanted revision that are stopping.
     others: Vec<ObservedInstance>,
 }
 
@@ -92,8 +90,11 @@ impl<'a> Scene<'a> {
             .iter()
             .copied()
             .partition(|instance| instance.revision == aim.revision && !is_stopping(instance));
-        targets.sort_by_key(|instance| instance.number);
-        others.sort_by_key(|instance| instance.number);
+        // Surplus comes from a start that was repeated after a crash, or from scaling down. It
+        // leaves like all the others, and gets no traffic first; the best stay.
+        targets.sort_by_key(|instance| (rank(instance), instance.number));
+        let replicas = usize::try_from(aim.replicas).unwrap_or(usize::MAX);
+        others.extend(targets.split_off(replicas.min(targets.len())));
         Self { aim, all, targets, others }
     }
 
@@ -142,10 +143,7 @@ impl<'a> Scene<'a> {
     /// are started; a rolling step has started what it may.
     fn complete(&self, start_max: u32) -> Option<Decision> {
         let existing = count(self.targets.len());
-        if existing > self.aim.replicas {
-            return Some(self.remove_surplus(existing - self.aim.replicas));
-        }
-        let start = (self.aim.replicas - existing).min(start_max);
+        let start = self.aim.replicas.saturating_sub(existing).min(start_max);
         if start > 0 {
             return Some(Decision::Start { revision: self.aim.revision, count: start });
         }
@@ -159,21 +157,6 @@ impl<'a> Scene<'a> {
         };
         let reached = existing == self.aim.replicas && self.targets.iter().all(settled);
         if reached { None } else { Some(Decision::Wait) }
-    }
-
-    /// Surplus comes from a start that was repeated after a crash, or from scaling down.
-    fn remove_surplus(&self, surplus: u32) -> Decision {
-        let mut leaving = self.targets.clone();
-        leaving.sort_by_key(|target| (is_available(target), std::cmp::Reverse(target.number)));
-        leaving.truncate(usize::try_from(surplus).unwrap_or(usize::MAX));
-        if leaving.iter().any(|target| target.routed && is_live(target)) {
-            let leaves = |target: &ObservedInstance| {
-                leaving.iter().any(|leaving| leaving.number == target.number)
-            };
-            let stays = |target: &&ObservedInstance| target.routed && !leaves(target);
-            return route(self.targets.iter().filter(stays));
-        }
-        stop(leaving.iter())
     }
 }
 
@@ -195,6 +178,16 @@ fn is_available(instance: &ObservedInstance) -> bool {
         InstanceState::Running => instance.routed,
         InstanceState::Completed => true,
         _ => false,
+    }
+}
+
+/// Whom to keep where there are too many; lower is better.
+fn rank(instance: &ObservedInstance) -> u8 {
+    match instance.state {
+        _ if is_available(instance) => 0,
+        InstanceState::Running => 1,
+        InstanceState::Starting | InstanceState::Restarting => 2,
+        _ => 3,
     }
 }
 

@@ -173,6 +173,8 @@ fn is_exactly(world: &World, revision: u64, replicas: u32) -> bool {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(5_000))]
+
     #[test]
     fn rolling_keeps_its_bounds_and_ends(
         replicas_from in 1_u32..6,
@@ -325,4 +327,21 @@ fn a_failed_instance_turns_the_rollout_back_once() {
     assert_eq!(rollout.turned_back(), Some(reason.as_str()));
     assert_eq!(rollout.next(&[failed]), Decision::Stop { numbers: vec![2] });
     assert_eq!(rollout.next(&[]), Decision::Start { revision: OLD, count: 1 });
+}
+
+#[test]
+fn surplus_leaves_without_ever_getting_traffic() {
+    let ready = |number, routed| ObservedInstance {
+        number,
+        revision: NEW,
+        state: InstanceState::Running,
+        routed,
+    };
+    for strategy in [Strategy::Rolling, Strategy::Recreate] {
+        let rollout = Rollout::new(strategy, spec(1, 1));
+        let expected = Decision::Stop { numbers: vec![3] };
+        assert_eq!(rollout.next(&[ready(2, true), ready(3, false)]), expected);
+        let expected = Decision::Route { numbers: vec![2] };
+        assert_eq!(rollout.next(&[ready(2, true), ready(3, true)]), expected);
+    }
 }
