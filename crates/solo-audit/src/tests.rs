@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -36,12 +36,12 @@ fn written(count: u64) -> (TempDir, PathBuf, Head) {
     (dir, path, head)
 }
 
-fn lines(path: &PathBuf) -> Vec<String> {
+fn lines(path: &Path) -> Vec<String> {
     let text = fs::read_to_string(path).expect("reads");
     text.lines().map(str::to_owned).collect()
 }
 
-fn write_lines(path: &PathBuf, lines: &[String]) {
+fn write_lines(path: &Path, lines: &[String]) {
     let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
     fs::write(path, text).expect("writes");
 }
@@ -57,7 +57,7 @@ fn name(error: &AuditError) -> (&'static str, u64) {
 }
 
 /// Verifies without a head, and checks that opening refuses the same.
-fn verdict(path: &PathBuf) -> Option<(&'static str, u64)> {
+fn verdict(path: &Path) -> Option<(&'static str, u64)> {
     let verdict = verify(path).err().map(|error| name(&error));
     if verdict.is_some_and(|(what, _)| what != "cut") {
         assert_eq!(AuditLog::open(path).err().map(|error| name(&error)), verdict);

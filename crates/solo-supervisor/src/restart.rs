@@ -290,6 +290,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2_000))]
+
         /// Against OTP's own algorithm: a list of restart times, cut at the threshold, then counted.
         #[test]
         fn gives_up_exactly_when_otp_does(

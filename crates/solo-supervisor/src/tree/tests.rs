@@ -123,6 +123,8 @@ fn check(strategy: Strategy, count: u64, crashed: u64, stops: Vec<u64>, starts: 
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(5_000))]
+
     #[test]
     fn each_strategy_touches_exactly_its_children(count in 1_u64..8, pick: prop::sample::Index) {
         let crashed = pick.index(usize::try_from(count).expect("small")) as u64;
