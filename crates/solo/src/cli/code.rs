@@ -1,0 +1,156 @@
+//! Code on its way to Solo: from a file or standard input, inline or in chunks.
+//!
+//! Does not look into the code; reads no more of it than Solo takes.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use serde::Serialize;
+use solo_api::v1::upload_artifact_request::Part;
+use solo_api::{Client, v1};
+use solo_types::bounds;
+
+use super::context::{Context, DEPLOY_DEADLINE, answer};
+use super::{Failure, values};
+use crate::output::Spinner;
+
+/// Code up to this size travels in the request; half of what the API takes, so that there is room
+/// for the rest of the request and no single message is that large.
+const INLINE_BYTES_MAX: usize = bounds::INLINE_CODE_BYTES_MAX / 2;
+
+/// Size of a chunk; a quarter of what the API takes.
+const CHUNK_BYTES: usize = bounds::CHUNK_BYTES_MAX / 4;
+
+/// Which code.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct CodeFlags {
+    /// File with WebAssembly (component or module) or WAT; `-` for standard input
+    #[arg(value_name = "FILE", conflicts_with = "digest")]
+    file: Option<PathBuf>,
+    /// Digest of code that was stored before, instead of FILE
+    #[arg(long, value_name = "DIGEST")]
+    digest: Option<String>,
+    /// Form of the code [default: found out by its first bytes]
+    #[arg(long, value_name = "FORMAT")]
+    format: Option<FormatName>,
+}
+
+/// Form of code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum FormatName {
+    Wasm,
+    Wat,
+}
+
+impl CodeFlags {
+    /// The message; uploads large code first. None if no code was named.
+    pub(crate) async fn message(&self, client: &Client) -> Result<Option<v1::Code>, Failure> {
+        let source = match (&self.file, &self.digest) {
+            (None, None) => return Ok(None),
+            (_, Some(digest)) => v1::code::Source::Digest(digest.clone()),
+            (Some(file), None) => {
+                let code = read(file, bounds::ARTIFACT_BYTES_MAX)?;
+                if code.len() > INLINE_BYTES_MAX {
+                    v1::code::Source::Digest(upload(client, code, String::new()).await?.digest)
+                } else {
+                    v1::code::Source::Inline(code)
+                }
+            }
+        };
+        let format = match self.format {
+            None => v1::CodeFormat::Unspecified,
+            Some(FormatName::Wasm) => v1::CodeFormat::Wasm,
+            Some(FormatName::Wat) => v1::CodeFormat::Wat,
+        };
+        Ok(Some(v1::Code { source: Some(source), format: format as i32 }))
+    }
+}
+
+/// Arguments of `solo upload`.
+#[derive(Debug, Args)]
+pub(crate) struct Upload {
+    /// File to store; `-` for standard input
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Digest that the file must have
+    #[arg(long, value_name = "DIGEST")]
+    digest: Option<String>,
+    /// Time to wait for the answer
+    #[arg(long, value_name = "TIME", default_value = "120s", value_parser = values::milliseconds("timeout"))]
+    timeout: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct UploadJson {
+    digest: String,
+    size_bytes: u64,
+    existed: bool,
+}
+
+impl Upload {
+    pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
+        let code = read(&self.file, bounds::ARTIFACT_BYTES_MAX)?;
+        let client = context.client().await?;
+        let spinner = Spinner::start(context.output, "uploading".to_owned());
+        let limit = Duration::from_millis(self.timeout);
+        let digest = self.digest.unwrap_or_default();
+        let response = upload_within(&client, code, digest, limit).await?;
+        drop(spinner);
+        let json = UploadJson {
+            digest: response.digest,
+            size_bytes: response.size_bytes,
+            existed: response.existed,
+        };
+        context.output.show(&json, |json| format!("{}\n", json.digest))
+    }
+}
+
+async fn upload(
+    client: &Client,
+    code: Vec<u8>,
+    digest: String,
+) -> Result<v1::UploadArtifactResponse, Failure> {
+    upload_within(client, code, digest, DEPLOY_DEADLINE).await
+}
+
+async fn upload_within(
+    client: &Client,
+    code: Vec<u8>,
+    digest: String,
+    limit: Duration,
+) -> Result<v1::UploadArtifactResponse, Failure> {
+    let header = v1::UploadHeader { size_bytes: code.len() as u64, digest };
+    let chunks: Vec<Vec<u8>> = code.chunks(CHUNK_BYTES).map(<[u8]>::to_vec).collect();
+    let parts = std::iter::once(Part::Header(header))
+        .chain(chunks.into_iter().map(Part::Chunk))
+        .map(|part| v1::UploadArtifactRequest { part: Some(part) });
+    let request = client.request(tokio_stream::iter(parts), limit);
+    answer(limit, client.grpc().upload_artifact(request)).await
+}
+
+/// Reads a file, or standard input for `-`, up to `max` bytes.
+pub(crate) fn read(file: &Path, max: u64) -> Result<Vec<u8>, Failure> {
+    let unreadable = |error: io::Error| {
+        let cause = format!("failed to read {}: {error}", file.display());
+        Failure::local("FILE_UNREADABLE", cause, "check the path and the rights of the file")
+    };
+    let too_large = || {
+        let cause = format!("{} is larger than {max} bytes", file.display());
+        Failure::local("TOO_LARGE", cause, "send less: this is the most that Solo takes")
+    };
+    let mut bytes = Vec::new();
+    if file.as_os_str() == "-" {
+        io::stdin().lock().take(max + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    } else {
+        let opened = File::open(file).map_err(unreadable)?;
+        // What is known to be too large is not read at all.
+        if opened.metadata().map_err(unreadable)?.len() > max {
+            return Err(too_large());
+        }
+        opened.take(max + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    }
+    if bytes.len() as u64 > max { Err(too_large()) } else { Ok(bytes) }
+}

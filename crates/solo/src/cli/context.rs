@@ -1,0 +1,170 @@
+//! What every command of a client needs: where Solo is, as whom to ask, where to print.
+
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use solo_api::{Client, ConnectError, Endpoint};
+use solo_types::{Problem, ProblemKind};
+
+use super::args::Global;
+use super::failure::chain;
+use super::{Failure, Output};
+
+/// Deadline of what the kernel answers from memory, or with one durable write.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
+
+/// Deadline of a deployment or an update: compiling a large component takes tens of seconds.
+pub(crate) const DEPLOY_DEADLINE: Duration = Duration::from_secs(120);
+
+/// The server answers at the deadline itself; this is the way back.
+const DEADLINE_GRACE: Duration = Duration::from_secs(1);
+
+/// Where Solo is, as whom to ask, where to print.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) home: PathBuf,
+    pub(crate) endpoint: Endpoint,
+    pub(crate) output: Output,
+    token: Option<String>,
+}
+
+impl Context {
+    pub(crate) fn new(global: &Global, output: Output) -> Result<Self, Failure> {
+        let home = home(global)?;
+        let variable = || std::env::var("SOLO_API").ok().filter(|address| !address.is_empty());
+        let endpoint = match global.api.clone().or_else(variable) {
+            Some(address) => endpoint(&address)?,
+            None => Endpoint::Unix(api_socket(&home)),
+        };
+        let token = global.token.clone().filter(|token| !token.is_empty());
+        Ok(Self { home, endpoint, output, token })
+    }
+
+    /// Connects.
+    pub(crate) async fn client(&self) -> Result<Client, Failure> {
+        let client = Client::connect(&self.endpoint).await.map_err(|error| self.refused(&error))?;
+        match &self.token {
+            Some(token) => client.with_token(token.trim()).map_err(|error| self.refused(&error)),
+            None => Ok(client),
+        }
+    }
+
+    fn refused(&self, error: &ConnectError) -> Failure {
+        match error {
+            ConnectError::Unreachable { source, .. } => self.unreachable(&chain(source)),
+            ConnectError::Address(_) => Failure::usage(chain(error), "give --api as HOST:PORT"),
+            ConnectError::Token => {
+                Failure::usage(chain(error), "give --token as `solo grant` printed it")
+            }
+        }
+    }
+
+    /// Says that nobody answers at the endpoint.
+    pub(crate) fn unreachable(&self, why: &str) -> Failure {
+        let place = match &self.endpoint {
+            Endpoint::Unix(path) => path.display().to_string(),
+            Endpoint::Tcp(address) => address.clone(),
+        };
+        let cause = format!("Solo cannot be reached at {place}: {why}");
+        Failure::Unreachable(
+            Problem::new(ProblemKind::Unavailable, "SOLO_UNREACHABLE", cause).remedy(
+                "start it with `solo up --detach`; if it runs, name its --home or its --api address",
+            ),
+        )
+    }
+}
+
+/// Waits for an answer, at most until shortly after the deadline that the request carries.
+pub(crate) async fn answer<T>(
+    deadline: Duration,
+    call: impl Future<Output = Result<tonic::Response<T>, tonic::Status>>,
+) -> Result<T, Failure> {
+    match tokio::time::timeout(deadline.saturating_add(DEADLINE_GRACE), call).await {
+        Ok(Ok(response)) => Ok(response.into_inner()),
+        Ok(Err(status)) => Err(Failure::from_status(&status)),
+        Err(_) => Err(Failure::timeout(deadline)),
+    }
+}
+
+/// Runs the asynchronous part of a command on this thread.
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> Result<T, Failure> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
+            Failure::local("RUNTIME_FAILED", format!("failed to start a runtime: {error}"), "")
+        })?;
+    let result = runtime.block_on(future);
+    // A read of standard input that nobody waits for must not keep the process.
+    runtime.shutdown_background();
+    Ok(result)
+}
+
+/// The socket of the API below a home.
+pub(crate) fn api_socket(home: &Path) -> PathBuf {
+    home.join("run").join("api.sock")
+}
+
+/// The home that the flags or the environment name, or the usual one; absolute.
+pub(crate) fn home(global: &Global) -> Result<PathBuf, Failure> {
+    let named = global.home.clone().filter(|home| !home.as_os_str().is_empty());
+    let variable =
+        |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = named
+        .or_else(|| nix::unistd::geteuid().is_root().then(|| PathBuf::from("/var/lib/solo")))
+        .or_else(|| variable("XDG_DATA_HOME").map(|data| data.join("solo")))
+        .or_else(|| variable("HOME").map(|home| home.join(".local/share/solo")))
+        .ok_or_else(|| Failure::usage("there is no home directory", "name one with --home"))?;
+    std::path::absolute(&home).map_err(|error| {
+        Failure::usage(
+            format!("{} is no directory: {error}", home.display()),
+            "choose another --home",
+        )
+    })
+}
+
+/// Reads the address of an API.
+pub(crate) fn endpoint(address: &str) -> Result<Endpoint, Failure> {
+    let wrong = |cause: &str| {
+        let remedy = "give --api as HOST:PORT or as the path of a Unix socket";
+        Failure::usage(format!("{address:?} {cause}"), remedy)
+    };
+    if let Some(path) = address.strip_prefix("unix:") {
+        return Ok(Endpoint::Unix(path.strip_prefix("//").unwrap_or(path).into()));
+    }
+    if address.starts_with(['/', '.']) {
+        return Ok(Endpoint::Unix(address.into()));
+    }
+    if address.starts_with("https://") {
+        return Err(wrong("asks for TLS, which is not built yet"));
+    }
+    let place = address.strip_prefix("http://").unwrap_or(address).trim_end_matches('/');
+    match place.rsplit_once(':') {
+        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
+            Ok(Endpoint::Tcp(place.to_owned()))
+        }
+        _ => Err(wrong("is not the address of an API")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses() {
+        for (address, expected) in [
+            ("127.0.0.1:7747", Some(Endpoint::Tcp("127.0.0.1:7747".into()))),
+            ("http://[::1]:7747/", Some(Endpoint::Tcp("[::1]:7747".into()))),
+            ("/run/api.sock", Some(Endpoint::Unix("/run/api.sock".into()))),
+            ("./api.sock", Some(Endpoint::Unix("./api.sock".into()))),
+            ("unix:/run/api.sock", Some(Endpoint::Unix("/run/api.sock".into()))),
+            ("unix:///run/api.sock", Some(Endpoint::Unix("/run/api.sock".into()))),
+            ("https://example.com:1", None),
+            ("localhost", None),
+            (":7747", None),
+            ("localhost:x", None),
+        ] {
+            assert_eq!(endpoint(address).ok(), expected, "{address}");
+        }
+    }
+}

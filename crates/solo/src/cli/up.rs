@@ -1,0 +1,289 @@
+//! `solo up`: becomes the heart of a node, or starts one and waits until it serves.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::net::SocketAddr;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde::Serialize;
+use solo_api::Endpoint;
+use solo_heart::{HeartError, HeartOptions};
+use solo_types::{Problem, ProblemKind};
+
+use super::args::Global;
+use super::context::{self, block_on};
+use super::doctor;
+use super::failure::chain;
+use super::node::{Addresses, Process};
+use super::{Failure, Output};
+use crate::output::{Spinner, plain};
+use crate::roles;
+
+/// Where the API listens if nothing else is said.
+const API_DEFAULT: SocketAddr = SocketAddr::new(LOOPBACK, 7747);
+const LOOPBACK: std::net::IpAddr = std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+/// A node that does not serve after this time has a fault that time does not mend.
+const SERVING_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Pause between two looks at a node that starts.
+const POLL_PAUSE: Duration = Duration::from_millis(20);
+
+/// A node that did not come up may take this long to end before it is forced to.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A larger log is put aside at the next start; one old log is kept.
+const LOG_BYTES_MAX: u64 = 8 << 20;
+
+/// As much of the log as a failed start shows.
+const TAIL_LINES: usize = 20;
+const TAIL_BYTES_MAX: u64 = 64 << 10;
+
+/// Arguments of `solo up`.
+#[derive(Debug, Args)]
+pub(crate) struct Up {
+    /// Go on in the background; return when the API answers
+    #[arg(long)]
+    detach: bool,
+    /// Where the gateway (HTTP) listens; port 0 for any free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7780")]
+    gateway: SocketAddr,
+    /// Where the metrics (Prometheus) are; port 0 for any free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7790")]
+    metrics: SocketAddr,
+    /// Set by `--detach` for the process that it starts: leave the terminal
+    #[arg(long, hide = true, conflicts_with = "detach")]
+    detached: bool,
+}
+
+/// A node that serves.
+#[derive(Debug, Serialize)]
+struct UpJson {
+    home: PathBuf,
+    pid: u32,
+    api: String,
+    api_socket: String,
+    gateway: String,
+    metrics: String,
+}
+
+impl Up {
+    pub(crate) fn run(self, global: &Global, output: Output) -> Result<(), Failure> {
+        let options = HeartOptions {
+            home: context::home(global)?,
+            api: listen_address(global.api.as_deref())?,
+            gateway: self.gateway,
+            metrics: self.metrics,
+            program: program()?,
+        };
+        if self.detach {
+            return detach(&options, output);
+        }
+        roles::start_log()?;
+        if self.detached {
+            nix::unistd::setsid().map_err(|error| {
+                Failure::local("UP_FAILED", format!("failed to leave the terminal: {error}"), "")
+            })?;
+        }
+        solo_heart::run(options).map_err(|error| heart_failure(&error))
+    }
+}
+
+fn listen_address(api: Option<&str>) -> Result<SocketAddr, Failure> {
+    let Some(address) = api else { return Ok(API_DEFAULT) };
+    address.parse().map_err(|_| {
+        Failure::usage(
+            format!("--api {address:?} is not an address to listen on"),
+            "give an IP address and a port, like 127.0.0.1:7747; port 0 for any free one",
+        )
+    })
+}
+
+fn program() -> Result<PathBuf, Failure> {
+    std::env::current_exe().map_err(|error| {
+        let cause = format!("failed to find the program itself: {error}");
+        Failure::local("UP_FAILED", cause, "start Solo by the path of its binary")
+    })
+}
+
+fn heart_failure(error: &HeartError) -> Failure {
+    let (reason, kind) = match error {
+        HeartError::AlreadyRunning { .. } => ("ALREADY_RUNNING", ProblemKind::AlreadyExists),
+        HeartError::NotLoopback { .. } => ("NOT_LOOPBACK", ProblemKind::InvalidArgument),
+        HeartError::Bind { .. } => ("ADDRESS_NOT_USABLE", ProblemKind::FailedPrecondition),
+        HeartError::HomeTooLong { .. }
+        | HeartError::HomeNotUtf8 { .. }
+        | HeartError::ForeignDirectory { .. }
+        | HeartError::File { .. } => ("HOME_NOT_USABLE", ProblemKind::FailedPrecondition),
+        HeartError::Survivors { .. } | HeartError::Program { .. } | HeartError::System { .. } => {
+            ("UP_FAILED", ProblemKind::Internal)
+        }
+    };
+    Failure::Refused(Problem::new(kind, reason, chain(error)).remedy(error.remedy()))
+}
+
+fn detach(options: &HeartOptions, output: Output) -> Result<(), Failure> {
+    let running = Addresses::read(&options.home).and_then(|node| Process::find(node.heart_pid));
+    if running.is_some() {
+        return Err(already_running(&options.home));
+    }
+    let path = options.home.join("run").join("solo.log");
+    let (log, log_start) = open_log(&path).map_err(|error| {
+        let cause = format!("failed to write {}: {error}", path.display());
+        Failure::local("HOME_NOT_USABLE", cause, "choose another --home, or mend its rights")
+    })?;
+    let spinner = Spinner::start(output, "starting Solo".to_owned());
+    let mut child = spawn(options, log).map_err(|error| {
+        Failure::local("UP_FAILED", format!("failed to start the heart: {error}"), "")
+    })?;
+    let served = block_on(wait_until_serving(&options.home, &mut child))?;
+    drop(spinner);
+    match served {
+        Ok(node) => {
+            let json = UpJson {
+                home: options.home.clone(),
+                pid: node.heart_pid,
+                api: node.api,
+                api_socket: node.api_socket,
+                gateway: node.gateway,
+                metrics: node.metrics,
+            };
+            output.show(&json, up_text)
+        }
+        Err(cause) => {
+            stop(&mut child);
+            let problem = Problem::new(ProblemKind::Unavailable, "UP_FAILED", cause)
+                .remedy(format!("see {}", path.display()))
+                .detail("log", tail(&path, log_start));
+            Err(Failure::Refused(problem))
+        }
+    }
+}
+
+fn already_running(home: &Path) -> Failure {
+    let cause = format!("Solo is running on {} already", home.display());
+    Failure::Refused(
+        Problem::new(ProblemKind::AlreadyExists, "ALREADY_RUNNING", cause)
+            .remedy("use it, stop it with `solo shutdown`, or choose another --home"),
+    )
+}
+
+/// Opens the log for appending and tells where this start begins in it.
+fn open_log(path: &Path) -> io::Result<(File, u64)> {
+    if let Some(run) = path.parent() {
+        DirBuilder::new().recursive(true).mode(0o700).create(run)?;
+    }
+    if fs::metadata(path).is_ok_and(|metadata| metadata.len() > LOG_BYTES_MAX) {
+        fs::rename(path, path.with_extension("log.1"))?;
+    }
+    let log = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
+    let start = log.metadata()?.len();
+    Ok((log, start))
+}
+
+fn spawn(options: &HeartOptions, log: File) -> io::Result<Child> {
+    Command::new(&options.program)
+        .args(["up", "--detached", "--home"])
+        .arg(&options.home)
+        .args(["--api", &options.api.to_string()])
+        .args(["--gateway", &options.gateway.to_string()])
+        .args(["--metrics", &options.metrics.to_string()])
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()
+}
+
+/// Waits until the node of `child` serves. The error is a cause.
+async fn wait_until_serving(home: &Path, child: &mut Child) -> Result<Addresses, String> {
+    let endpoint = Endpoint::Unix(context::api_socket(home));
+    let start = Instant::now();
+    while start.elapsed() < SERVING_TIMEOUT {
+        match child.try_wait() {
+            Ok(None) => {}
+            Ok(Some(status)) => return Err(format!("Solo ended at once ({status})")),
+            Err(error) => return Err(format!("failed to watch the heart: {error}")),
+        }
+        // Not the addresses of a former node, nor of another one that was faster.
+        let node = Addresses::read(home).filter(|node| node.heart_pid == child.id());
+        if let Some(node) = node
+            && doctor::is_serving(&endpoint).await
+        {
+            return Ok(node);
+        }
+        tokio::time::sleep(POLL_PAUSE).await;
+    }
+    Err(format!("the API did not answer within {} s", SERVING_TIMEOUT.as_secs()))
+}
+
+/// Ends what did not come up: it may hold the addresses and the home.
+fn stop(child: &mut Child) {
+    let ended = |child: &mut Child| !matches!(child.try_wait(), Ok(None));
+    if ended(child) {
+        return;
+    }
+    if let Ok(pid) = i32::try_from(child.id()) {
+        // It has not been waited for, so the id is still its own.
+        let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+    }
+    let start = Instant::now();
+    while start.elapsed() < STOP_TIMEOUT {
+        if ended(child) {
+            return;
+        }
+        std::thread::sleep(POLL_PAUSE);
+    }
+    // Fails only if it has ended.
+    let _ = child.kill();
+    let _ = child.wait();
+}
+
+/// The last lines that were written to the log from `start` on.
+fn tail(path: &Path, start: u64) -> String {
+    let read = || -> io::Result<String> {
+        let mut file = File::open(path)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(start.max(length.saturating_sub(TAIL_BYTES_MAX))))?;
+        let mut bytes = Vec::new();
+        file.take(TAIL_BYTES_MAX).read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    let text = read().unwrap_or_default();
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
+}
+
+fn up_text(up: &UpJson) -> String {
+    let home = plain(&up.home.display().to_string());
+    format!(
+        "Solo is up (process {})\n  api      {}\n  socket   {}\n  gateway  http://{}\n  \
+         metrics  http://{}/metrics\n  home     {home}\n",
+        up.pid,
+        up.api,
+        plain(&up.api_socket),
+        up.gateway,
+        up.metrics,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_to_listen_on_has_an_ip_and_a_port() {
+        assert_eq!(listen_address(None), Ok(API_DEFAULT));
+        assert_eq!(listen_address(Some("[::1]:0")).map(|address| address.port()), Ok(0));
+        for address in ["localhost:1", "/run/api.sock", "127.0.0.1", ""] {
+            let exit_code = listen_address(Some(address)).map_err(|failure| failure.exit_code());
+            assert_eq!(exit_code, Err(2), "{address}");
+        }
+    }
+}

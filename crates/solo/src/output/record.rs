@@ -1,0 +1,87 @@
+//! Records of a watch as lines of text.
+
+use solo_gateway::json::{RecordBody, RecordJson};
+
+use super::text::plain;
+
+/// Writes one record as one line.
+pub(crate) fn record_line(record: &RecordJson) -> String {
+    let what = match &record.body {
+        RecordBody::Log { level, message, .. } => format!("{level:<5} {}", line(message)),
+        RecordBody::Event { name, message } => format!("event {name}: {}", line(message)),
+        RecordBody::Metric { name, value } => format!("metric {name} = {value}"),
+        RecordBody::Missed { count } => {
+            return format!("{} {count} records were missed\n", time(record));
+        }
+        RecordBody::Unknown => "record of an unknown kind".to_owned(),
+    };
+    format!("{} {} {}\n", time(record), origin(record), plain(&what))
+}
+
+fn time(record: &RecordJson) -> &str {
+    record.at.as_deref().unwrap_or("-")
+}
+
+/// `NAME/NUMBER` for an instance, `NAME` for a service, `solo` for Solo itself.
+fn origin(record: &RecordJson) -> String {
+    let number = record.instance.rsplit('-').next().unwrap_or_default();
+    match (record.service.as_str(), number) {
+        ("", "") => "solo".to_owned(),
+        ("", _) => plain(&record.instance),
+        (service, "") => plain(service),
+        (service, number) => plain(&format!("{service}/{number}")),
+    }
+}
+
+/// One record is one line.
+fn line(message: &str) -> String {
+    message.trim_end_matches('\n').replace('\n', "\\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(service: &str, instance: &str, body: RecordBody, expected: &str) {
+        let record = RecordJson {
+            cursor: 1,
+            at: Some("2024-01-01T00:00:00Z".into()),
+            service: service.into(),
+            instance: instance.into(),
+            body,
+        };
+        assert_eq!(record_line(&record), expected);
+    }
+
+    #[test]
+    fn one_record_is_one_line() {
+        check(
+            "counter",
+            "0000beef-7-2",
+            RecordBody::Log {
+                level: "info".into(),
+                source: "stdout".into(),
+                message: "a\nb\x1b\n".into(),
+            },
+            "2024-01-01T00:00:00Z counter/2 info  a\\nb\\u{1b}\n",
+        );
+        check(
+            "",
+            "",
+            RecordBody::Event { name: "kernel_started".into(), message: "hello".into() },
+            "2024-01-01T00:00:00Z solo event kernel_started: hello\n",
+        );
+        check(
+            "counter",
+            "",
+            RecordBody::Metric { name: "calls".into(), value: 1.5 },
+            "2024-01-01T00:00:00Z counter metric calls = 1.5\n",
+        );
+        check(
+            "",
+            "",
+            RecordBody::Missed { count: 3 },
+            "2024-01-01T00:00:00Z 3 records were missed\n",
+        );
+    }
+}

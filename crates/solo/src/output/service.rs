@@ -1,0 +1,181 @@
+//! Services as text.
+
+use solo_gateway::json::{
+    DeployJson, ExitJson, ExportJson, InstanceJson, ListJson, StatusJson, TimingJson, UpdateJson,
+};
+
+use super::text::{Style, duration_us, plain, size, table};
+
+/// Digits of a digest that are enough to tell artifacts apart.
+const DIGEST_DIGITS_SHOWN: usize = 12;
+
+/// A deployment that succeeded.
+pub(crate) fn deploy_text(deploy: &DeployJson, style: Style) -> String {
+    let mut text = if deploy.dry_run {
+        format!("{} can be deployed ({})\n", plain(&deploy.service), plain(&deploy.kind))
+    } else {
+        format!(
+            "{} revision {} is {} ({})\n",
+            plain(&deploy.service),
+            deploy.revision,
+            style.state(&deploy.state),
+            plain(&deploy.kind)
+        )
+    };
+    text.push_str(&timing_and_exports(deploy.timing_ms.as_ref(), &deploy.exports));
+    text
+}
+
+/// An update that succeeded.
+pub(crate) fn update_text(update: &UpdateJson, style: Style) -> String {
+    let mut text = format!(
+        "{} revision {} is {} (before: {})\n",
+        plain(&update.service),
+        update.revision,
+        style.state(&update.state),
+        update.previous_revision
+    );
+    text.push_str(&timing_and_exports(update.timing_ms.as_ref(), &update.exports));
+    text
+}
+
+/// All services of a list.
+pub(crate) fn list_text(list: &ListJson) -> String {
+    if list.services.is_empty() {
+        return "no services\n".to_owned();
+    }
+    let rows = list
+        .services
+        .iter()
+        .map(|service| {
+            vec![
+                service.name.clone(),
+                service.state.clone(),
+                format!("{}/{}", service.ready, service.replicas),
+                service.kind.clone(),
+                service.revision.to_string(),
+                service.restarts.to_string(),
+                size(service.memory_bytes),
+            ]
+        })
+        .collect();
+    let header = ["NAME", "STATE", "READY", "KIND", "REVISION", "RESTARTS", "MEMORY"];
+    table(&header, &[2, 4, 5, 6], rows)
+}
+
+/// One service in full.
+pub(crate) fn status_text(status: &StatusJson, style: Style) -> String {
+    let digest: String = status.digest.chars().take(DIGEST_DIGITS_SHOWN).collect();
+    let mut text = format!("{} is {}\n", plain(&status.name), style.state(&status.state));
+    let mut line = |label: &str, value: &str| {
+        if !value.is_empty() {
+            text.push_str(&format!("  {label:<10}{}\n", plain(value)));
+        }
+    };
+    line("id", &status.id);
+    line("code", &format!("{}, digest {digest}", status.kind));
+    line("revision", &status.revision.to_string());
+    line("replicas", &status.replicas.to_string());
+    line("restarts", &status.restarts.to_string());
+    line("tenant", &format!("{}, tier {}", status.tenant, status.tier));
+    let labels: Vec<_> =
+        status.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    line("labels", &labels.join(" "));
+    for capability in &status.capabilities {
+        line("may", &format!("{} {}", capability.rights.join(", "), capability.object));
+    }
+    if let Some(limits) = &status.limits {
+        let memory = limits.max_memory_bytes.map(size).unwrap_or_default();
+        let queue = limits.message_queue_limit.unwrap_or_default();
+        line("limits", &format!("memory {memory}, {queue} messages"));
+    }
+    line("created", status.created_at.as_deref().unwrap_or_default());
+    line("updated", status.updated_at.as_deref().unwrap_or_default());
+    if !status.instances.is_empty() {
+        text.push('\n');
+        text.push_str(&instances_text(&status.instances));
+    }
+    if !status.exports.is_empty() {
+        text.push('\n');
+        text.push_str(&exports_text(&status.exports));
+    }
+    if let Some(exit) = &status.last_exit {
+        text.push_str("\nlast exit: ");
+        text.push_str(&exit_text(exit));
+    }
+    for exit in &status.exits {
+        text.push_str("exit: ");
+        text.push_str(&exit_text(exit));
+    }
+    if !status.log_tail.is_empty() {
+        text.push_str("last log lines:\n");
+        for line in &status.log_tail {
+            text.push_str(&format!("  {}\n", plain(line.trim_end())));
+        }
+    }
+    text
+}
+
+fn instances_text(instances: &[InstanceJson]) -> String {
+    let rows = instances
+        .iter()
+        .map(|instance| {
+            vec![
+                instance.id.clone(),
+                instance.state.clone(),
+                instance.revision.to_string(),
+                size(instance.memory_bytes),
+                duration_us(instance.cpu_us),
+                instance.mailbox_depth.to_string(),
+                instance.handled.to_string(),
+                instance.errors.to_string(),
+                instance.restarts.to_string(),
+                duration_us(instance.uptime_ms.saturating_mul(1_000)),
+            ]
+        })
+        .collect();
+    let header = [
+        "INSTANCE", "STATE", "REVISION", "MEMORY", "CPU", "MAILBOX", "HANDLED", "ERRORS",
+        "RESTARTS", "UPTIME",
+    ];
+    table(&header, &[2, 3, 4, 5, 6, 7, 8, 9], rows)
+}
+
+/// `call it: NAME SIGNATURE` for each function.
+fn exports_text(exports: &[ExportJson]) -> String {
+    let signature = |export: &ExportJson| match export.signature.is_empty() {
+        true => export.name.clone(),
+        false => export.signature.clone(),
+    };
+    let lines: String =
+        exports.iter().map(|export| format!("  {}\n", plain(&signature(export)))).collect();
+    if lines.is_empty() { lines } else { format!("exports:\n{lines}") }
+}
+
+fn exit_text(exit: &ExitJson) -> String {
+    let mut text = format!("{} ({}", plain(&exit.reason), plain(&exit.instance));
+    if let Some(at) = &exit.at {
+        text.push_str(&format!(", {at}"));
+    }
+    text.push_str(&format!("): {}\n", plain(&exit.message)));
+    for frame in &exit.backtrace {
+        text.push_str(&format!("  {}\n", plain(frame)));
+    }
+    text
+}
+
+fn timing_and_exports(timing: Option<&TimingJson>, exports: &[ExportJson]) -> String {
+    let mut text = String::new();
+    if let Some(timing) = timing {
+        text.push_str(&format!(
+            "{:.1} ms: store {:.1}, compile {:.1}, start {:.1}\n",
+            timing.total, timing.store, timing.compile, timing.start
+        ));
+    }
+    text.push_str(&exports_text(exports));
+    text
+}
+
+#[cfg(test)]
+#[path = "service_tests.rs"]
+mod tests;
