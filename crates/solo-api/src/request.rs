@@ -182,7 +182,8 @@ pub fn code_source(code: Option<v1::Code>) -> Result<Option<CodeSource>, Problem
     match code.source {
         None => Err(missing_code()),
         Some(v1::code::Source::Inline(bytes)) if bytes.is_empty() => {
-            Err(Problem::invalid("MISSING_CODE", "code.inline", "the code is empty"))
+            Err(Problem::invalid("MISSING_CODE", "code.inline", "the code is empty")
+                .remedy("send a WebAssembly component or core module"))
         }
         Some(v1::code::Source::Inline(bytes)) if bytes.len() > bounds::INLINE_CODE_BYTES_MAX => {
             let rule = format!("inline code has {} bytes, the limit is 16 MiB", bytes.len());

@@ -269,12 +269,19 @@ async fn sample_machine(kernel: Arc<Kernel>) -> Result<(), String> {
     }
 }
 
+/// Connections wait in the sockets until the kernel knows what lives.
+async fn until_open(kernel: &Kernel) {
+    clock::until(&mut kernel.open.subscribe(), |open| *open).await;
+}
+
 async fn serve_tcp(kernel: Arc<Kernel>, listeners: Arc<Listeners>) -> Result<(), String> {
+    until_open(&kernel).await;
     let incoming = listeners.tcp().map_err(|error| error.to_string())?;
     api::router(kernel).await.serve_with_incoming(incoming).await.map_err(|e| e.to_string())
 }
 
 async fn serve_unix(kernel: Arc<Kernel>, listeners: Arc<Listeners>) -> Result<(), String> {
+    until_open(&kernel).await;
     let incoming = listeners.unix().map_err(|error| error.to_string())?;
     api::router(kernel).await.serve_with_incoming(incoming).await.map_err(|e| e.to_string())
 }

@@ -3,12 +3,14 @@
 //! Start: take the descriptors, open what is kept, learn which cells live, register all services,
 //! start the tree, say that the API answers. End: stop all services within their time, tell the heart.
 
+use std::collections::HashMap;
 use std::net::TcpListener;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use solo_api::cell::v1 as wire;
 use solo_capability::Authority;
 use solo_heart::protocol::descriptors;
 use solo_heart::take_descriptor;
@@ -27,6 +29,9 @@ use crate::{actors, clock};
 
 /// Threads of the kernel: it waits for disks and cells more than it computes.
 const THREADS: usize = 2;
+
+/// A kernel that starts waits so long for a cell that lives; then it serves, and learns later.
+const ADOPT_TIMEOUT: Duration = Duration::from_millis(400);
 
 /// Services are given this long to stop when the operator ends Solo without saying how long.
 const SHUTDOWN_TIMEOUT_MS: u64 = 30_000;
@@ -115,11 +120,13 @@ async fn serve(options: KernelOptions) -> Result<(), KernelError> {
     load(&kernel).await?;
     kernel.compilers.warm().await;
     let tree = actors::start(&kernel, &listeners).map_err(KernelError::Ended)?;
+    adopt(&kernel).await;
     for service in kernel.registry.all() {
         kernel.add_actor(&service).await;
     }
     let version = env!("CARGO_PKG_VERSION");
     kernel.monitor.event("", "", "kernel_started", &format!("kernel {version} is up"));
+    kernel.open.send_replace(true);
     kernel.heart.ready().await.map_err(|error| KernelError::Ended(error.to_string()))?;
     tracing::info!(version, node = %kernel.node, services = kernel.registry.count(), "The kernel is up");
     wait_for_the_end(&kernel, &tree, news).await
@@ -249,6 +256,30 @@ async fn load(kernel: &Arc<Kernel>) -> Result<(), KernelError> {
         kernel.registry.insert(&service);
     }
     Ok(())
+}
+
+/// Takes over what a living cell says about its instances, so that the first answer of the API is
+/// true already. A cell that does not live, or does not answer, is the actors' business.
+async fn adopt(kernel: &Kernel) {
+    if kernel.heart.pid(kernel.host.cell()).is_none() {
+        return;
+    }
+    let Ok(Ok(cell)) = tokio::time::timeout(ADOPT_TIMEOUT, kernel.host.ready()).await else {
+        return;
+    };
+    let Ok(Ok(all)) = tokio::time::timeout(ADOPT_TIMEOUT, cell.snapshot("")).await else { return };
+    let mut by_service = HashMap::<String, wire::SnapshotResponse>::new();
+    for instance in all.instances {
+        by_service.entry(instance.service.clone()).or_default().instances.push(instance);
+    }
+    for route in all.routes {
+        by_service.entry(route.service.clone()).or_default().routes.push(route);
+    }
+    for service in kernel.registry.all() {
+        if let Some(hosted) = by_service.get(&service.id.to_string()) {
+            service.with_state(|state| state.adopt(hosted));
+        }
+    }
 }
 
 async fn wait_for_the_end(

@@ -41,6 +41,8 @@ pub(crate) struct Kernel {
     pub(crate) authority: Authority,
     pub(crate) audit: Audit,
     pub(crate) tree: std::sync::OnceLock<SupervisorHandle>,
+    /// True once the API may answer: what lives has been looked at.
+    pub(crate) open: watch::Sender<bool>,
     /// True once Solo ends: no operation begins any more.
     pub(crate) ending: watch::Sender<bool>,
     numbers: Mutex<Range<u64>>,
@@ -81,6 +83,7 @@ impl Kernel {
             authority: parts.authority,
             audit: parts.audit,
             tree: std::sync::OnceLock::new(),
+            open: watch::Sender::new(false),
             ending: watch::Sender::new(false),
             numbers: Mutex::new(0..0),
             keys_under_way: Mutex::default(),

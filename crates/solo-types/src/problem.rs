@@ -77,7 +77,8 @@ impl Problem {
     /// Makes a problem of one wrong field. `rule` serves as cause too.
     #[must_use]
     pub fn invalid(reason: &str, field: &str, rule: &str) -> Self {
-        let mut problem = Self::new(ProblemKind::InvalidArgument, reason, rule);
+        let mut problem = Self::new(ProblemKind::InvalidArgument, reason, rule)
+            .remedy("correct this field and send the request again");
         problem.fields.push(FieldViolation { field: field.to_owned(), rule: rule.to_owned() });
         problem
     }

@@ -23,6 +23,8 @@ pub(crate) async fn serve(
 }
 
 async fn text(State(kernel): State<Arc<Kernel>>) -> Response {
+    let count = i64::try_from(kernel.registry.count()).unwrap_or(i64::MAX);
+    kernel.metrics.active_services.set(count);
     let mut by_id = figures(&kernel).await;
     let services: Vec<_> = kernel
         .registry

@@ -12,7 +12,8 @@ use solo_types::{
 
 use super::access::Principal;
 use crate::kernel::{Kernel, TENANT};
-use crate::service::Service;
+use crate::monitor::Monitor;
+use crate::service::{LOG_TAIL_MAX, Service};
 use crate::store::{self, Tombstone};
 
 pub(super) async fn status(
@@ -21,7 +22,7 @@ pub(super) async fn status(
     request: v1::StatusRequest,
 ) -> Result<v1::StatusResponse, Problem> {
     match principal.service_for(&kernel, &request.name, Right::Read) {
-        Ok(service) => Ok(of_service(&service).await),
+        Ok(service) => Ok(of_service(&service, &kernel.monitor).await),
         Err(problem) if problem.reason == "NO_SUCH_SERVICE" => {
             let name = request.name.clone();
             let killed = kernel.store.run(move |t| store::find_tombstone(t, TENANT, &name)).await?;
@@ -31,7 +32,7 @@ pub(super) async fn status(
     }
 }
 
-async fn of_service(service: &Service) -> v1::StatusResponse {
+async fn of_service(service: &Service, monitor: &Monitor) -> v1::StatusResponse {
     let figures = figures(service).await;
     let cell = service.host.cell().to_owned();
     let state = service.state.lock();
@@ -69,12 +70,13 @@ async fn of_service(service: &Service) -> v1::StatusResponse {
             }
         })
         .collect();
-    if let Some(outcome) = &state.outcome
-        && outcome.state == ServiceState::Failed
-    {
+    if state.service_state() == ServiceState::Failed {
         response.exits =
-            outcome.exits.iter().map(|(id, exit)| solo_api::exit_message(id, exit)).collect();
-        response.log_tail.clone_from(&outcome.log_tail);
+            state.exits.iter().map(|(id, exit)| solo_api::exit_message(id, exit)).collect();
+        response.log_tail = match &state.outcome {
+            Some(outcome) => outcome.log_tail.clone(),
+            None => monitor.log_tail(service.name.as_str(), LOG_TAIL_MAX),
+        };
     }
     response
 }

@@ -26,7 +26,7 @@ const CELLS: usize = 2;
 const WAITING_MAX: usize = 64;
 
 /// The largest component that is known (40 MiB of JavaScript engine and program) takes half of it.
-const COMPILE_TIMEOUT: Duration = Duration::from_secs(60);
+const COMPILE_TIMEOUT: Duration = Duration::from_secs(100);
 
 /// The pool of compiler cells.
 #[derive(Debug)]

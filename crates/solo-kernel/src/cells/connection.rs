@@ -114,7 +114,7 @@ impl CellHandle {
             .map_err(|status| lost(&status))?;
         match response.into_inner().failure {
             None => Ok(()),
-            Some(failure) => Err(solo_api::cell_failure_problem(&service, failure)),
+            Some(failure) => Err(not_started(&service, failure)),
         }
     }
 
@@ -191,6 +191,17 @@ impl CellHandle {
         let hello = wire::HelloRequest { protocol: solo_api::CELL_PROTOCOL };
         within(client.hello(hello)).await.map(|_| ())
     }
+}
+
+/// A crash during a start is no passing state as it is during a call: the code has to change.
+fn not_started(service: &str, failure: wire::Failure) -> Problem {
+    let crashed = failure.reason == "CRASHED";
+    let problem = solo_api::cell_failure_problem(service, failure);
+    if !crashed {
+        return problem;
+    }
+    Problem { kind: ProblemKind::FailedPrecondition, ..problem }
+        .remedy("mend the code: it ends while it starts; the backtrace says where")
 }
 
 async fn within<T>(

@@ -125,7 +125,9 @@ impl Service {
     /// Writes down that the service is over, as `ended`.
     pub(super) async fn give_up(&self, kernel: &Kernel, ended: ServiceState) {
         let tail = match ended {
-            ServiceState::Failed => kernel.monitor.log_tail(self.name.as_str(), 20),
+            ServiceState::Failed => {
+                kernel.monitor.log_tail(self.name.as_str(), super::LOG_TAIL_MAX)
+            }
             _ => Vec::new(),
         };
         let outcome = self.state.lock().outcome(ended, tail);

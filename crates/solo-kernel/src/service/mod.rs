@@ -23,6 +23,9 @@ pub(crate) use registry::{Registry, Reservation};
 pub(crate) use state::State;
 pub(crate) use update::{Strategy, Updated};
 
+/// Log lines that are kept with a failure, as `solo.v1` documents it.
+pub(crate) const LOG_TAIL_MAX: usize = 20;
+
 /// Operations that may wait for one service. They come from people and agents, one at a time each.
 const OPERATIONS_MAX: usize = 16;
 

@@ -152,6 +152,10 @@ impl State {
             seen.push(number);
             self.next_instance = self.next_instance.max(number + 1);
             let before = self.instances.get(&number).map_or(0, |known| known.restarts_before);
+            let exit = instance.last_exit.clone().map(solo_api::cell_exit);
+            if let Some(exit) = &exit {
+                self.push_new_exit(&instance.id, exit);
+            }
             self.instances.insert(
                 number,
                 InstanceView {
@@ -160,7 +164,7 @@ impl State {
                         .unwrap_or(InstanceState::Failed),
                     restarts: instance.restarts,
                     restarts_before: before,
-                    last_exit: instance.last_exit.clone().map(solo_api::cell_exit),
+                    last_exit: exit,
                     routed: snapshot.routes.iter().any(|r| r.instances.contains(&instance.id)),
                 },
             );
@@ -183,7 +187,7 @@ impl State {
         if let Some(exit) = change.exit {
             let exit = solo_api::cell_exit(exit);
             instance.last_exit = Some(exit.clone());
-            self.push_exit(id.to_owned(), exit);
+            self.push_new_exit(id, &exit);
         }
     }
 
@@ -217,6 +221,14 @@ impl State {
             self.exits.pop_front();
         }
         self.exits.push_back((instance, exit));
+    }
+
+    /// Notes an exit that may have been noted before.
+    fn push_new_exit(&mut self, instance: &str, exit: &Exit) {
+        let known = |(id, known): &(String, Exit)| id == instance && known == exit;
+        if !self.exits.iter().any(known) {
+            self.push_exit(instance.to_owned(), exit.clone());
+        }
     }
 
     /// How the service ended by itself, if all its instances have.

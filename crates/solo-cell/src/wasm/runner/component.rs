@@ -115,7 +115,8 @@ impl ComponentGuest {
             Ok(function) => function,
             Err(failure) => return Ok(Err(failure)),
         };
-        let signature = || function_text(&function.ty, &ResourceNames::default());
+        let signature =
+            || format!("{name}: {}", function_text(&function.ty, &ResourceNames::default()));
         let json = match &input {
             Input::None => "[]",
             Input::Json(json) => json,
@@ -125,7 +126,7 @@ impl ComponentGuest {
             Ok(arguments) => arguments,
             Err(bad) => {
                 let failure = Failure::new(Reason::BadArguments, bad.message);
-                return Ok(Err(failure.expected(bad.expected)));
+                return Ok(Err(failure.expected(signature())));
             }
         };
         let results = self.invoke(function, &arguments).await?;

@@ -52,21 +52,22 @@ impl ModuleGuest {
         let Some(func) = func else {
             return Err(Fault::unusable(format!("the export {function} is gone")));
         };
-        self.invoke(&func, &input).await
+        self.invoke(function, &func, &input).await
     }
 
-    async fn invoke(&mut self, func: &Func, input: &Input) -> Outcome {
+    async fn invoke(&mut self, name: &str, func: &Func, input: &Input) -> Outcome {
         let ty = func.ty(&self.store);
+        let signature = || format!("{name}: {}", core_function_text(&ty));
         let json = match input {
             Input::None => "[]",
             Input::Json(json) => json,
-            Input::Payload(_) => return Ok(Err(bad_payload(core_function_text(&ty)))),
+            Input::Payload(_) => return Ok(Err(bad_payload(signature()))),
         };
         let arguments = match core_arguments_from_json(&ty, json) {
             Ok(arguments) => arguments,
             Err(bad) => {
                 let failure = Failure::new(Reason::BadArguments, bad.message);
-                return Ok(Err(failure.expected(bad.expected)));
+                return Ok(Err(failure.expected(signature())));
             }
         };
         let mut results = vec![Val::I32(0); ty.results().len()];

@@ -1,0 +1,38 @@
+# Two commands do everything: `make demo` and `make test`. Both install what they need.
+# Build output goes to $CARGO_TARGET_DIR, by default `target/`.
+
+export CARGO_TARGET_DIR ?= $(CURDIR)/target
+export PATH := $(HOME)/.cache/solo-tools/bin:$(HOME)/.cache/solo-tools/node_modules/.bin:$(HOME)/.cargo/bin:$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build guests demo test bench lint
+
+help: ## Say what there is
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+
+setup: ## Install what building and testing needs (Debian, Ubuntu)
+	@scripts/setup.sh
+
+build: setup ## Build Solo
+	@echo "== Building Solo (the first time takes about 10 minutes on 2 cores)"
+	cargo build --release --package solo
+
+guests: setup ## Build the guests in Rust and JavaScript
+	@guests/setup.sh
+	cargo xtask guests
+
+demo: build guests ## Build, start, deploy, call, crash, kill the kernel, and show times
+	@scripts/demo.sh
+
+test: build guests ## Run all tests
+	cargo nextest run --release --workspace --no-fail-fast
+	buf lint proto
+	scripts/docs-test.sh
+
+bench: build guests ## Measure, with the distance to the floor
+	cargo run --release --package solo-bench
+
+lint: ## What CI checks beside the tests
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --release -- -D warnings
+	cargo xtask tidy

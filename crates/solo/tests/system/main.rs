@@ -1,0 +1,17 @@
+//! Solo as its users meet it: the real binary, real components, a real gRPC client, real signals.
+//!
+//! Each test has a Solo of its own in a temporary home. They wait for states, never for time.
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
+
+mod bad_input;
+mod calls;
+mod capabilities;
+mod command_line;
+mod endurance;
+mod gateway;
+mod harness;
+mod model;
+mod observing;
+mod operations;
+mod survival;
+mod updates;
