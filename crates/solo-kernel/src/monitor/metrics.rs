@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use prometheus::{
-    Encoder, Gauge, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    CounterVec, Encoder, Gauge, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder,
 };
 use solo_api::cell::v1 as wire;
 
@@ -136,9 +136,12 @@ impl Metrics {
             "solo_service_errors_total",
             "Calls and sends that failed, over all instances.",
         )?;
-        let cpu = counter(
-            "solo_service_cpu_us_total",
-            "Microseconds spent executing, over all instances.",
+        let cpu = CounterVec::new(
+            Opts::new(
+                "solo_service_cpu_seconds_total",
+                "Seconds spent executing, over all instances.",
+            ),
+            &["service"],
         )?;
         own.register(Box::new(memory.clone()))?;
         own.register(Box::new(depth.clone()))?;
@@ -154,7 +157,8 @@ impl Metrics {
             restarts.with_label_values(label).inc_by(figures.restarts);
             calls.with_label_values(label).inc_by(figures.handled);
             errors.with_label_values(label).inc_by(figures.errors);
-            cpu.with_label_values(label).inc_by(figures.cpu_us);
+            cpu.with_label_values(label)
+                .inc_by(Duration::from_micros(figures.cpu_us).as_secs_f64());
         }
         let mut families = self.registry.gather();
         families.extend(own.gather());

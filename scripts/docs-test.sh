@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Runs every `sh` block of docs/tour.md, line by line, in a home of its own. A line that begins with
+# `!` must fail. Stops at the first line that does not do what the page says.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+target="${CARGO_TARGET_DIR:-$PWD/target}"
+export GUESTS="$target/guests"
+SOLO_HOME="$(mktemp -d -t solo-docs.XXXXXX)"
+export SOLO_HOME
+
+solo() {
+  # The tour shows `solo up` as it is typed; here the ports must be free ones.
+  if [ "$1" = up ]; then
+    shift
+    "$target/release/solo" up --api 127.0.0.1:0 --gateway 127.0.0.1:0 --metrics 127.0.0.1:0 "$@"
+  else
+    "$target/release/solo" "$@"
+  fi
+}
+
+finish() {
+  "$target/release/solo" shutdown --timeout 1s >/dev/null 2>&1 || true
+  rm -rf "$SOLO_HOME"
+}
+trap finish EXIT
+
+count=0
+in_block=no
+while IFS= read -r line <&3; do
+  case $line in
+    '```sh') in_block=yes; continue ;;
+    '```'*) in_block=no; continue ;;
+  esac
+  [ "$in_block" = yes ] && [ -n "$line" ] || continue
+  count=$((count + 1))
+  if [ "${line#! }" != "$line" ]; then
+    if eval "${line#! }" >"$SOLO_HOME/docs.out" 2>&1; then
+      echo "docs/tour.md: this should have failed: $line" >&2
+      cat "$SOLO_HOME/docs.out" >&2
+      exit 1
+    fi
+  elif ! eval "$line" >"$SOLO_HOME/docs.out" 2>&1; then
+    echo "docs/tour.md: this failed: $line" >&2
+    cat "$SOLO_HOME/docs.out" >&2
+    exit 1
+  fi
+done 3<docs/tour.md
+[ "$count" -gt 30 ] || { echo 'docs/tour.md: hardly anything was run' >&2; exit 1; }
+echo "docs/tour.md: $count lines passed"
