@@ -1,5 +1,6 @@
 # Two commands do everything: `make demo` and `make test`. Both install what they need.
-# Build output goes to $CARGO_TARGET_DIR, by default `target/`.
+# All heavy builds select the whole workspace, so that features, and with them the big dependencies,
+# are the same in each. Build output goes to $CARGO_TARGET_DIR, by default `target/`.
 
 export CARGO_TARGET_DIR ?= $(CURDIR)/target
 export PATH := $(HOME)/.cache/solo-tools/bin:$(HOME)/.cache/solo-tools/node_modules/.bin:$(HOME)/.cargo/bin:$(PATH)
@@ -15,7 +16,7 @@ setup: ## Install what building and testing needs (Debian, Ubuntu)
 
 build: setup ## Build Solo
 	@echo "== Building Solo (the first time takes about 10 minutes on 2 cores)"
-	cargo build --release --package solo
+	cargo build --release --workspace
 
 guests: setup ## Build the guests in Rust and JavaScript
 	@guests/setup.sh
@@ -30,7 +31,7 @@ test: build guests ## Run all tests
 	scripts/docs-test.sh
 
 bench: build guests ## Measure, with the distance to the floor
-	cargo run --release --package solo-bench
+	"$(CARGO_TARGET_DIR)/release/solo-bench"
 
 lint: ## What CI checks beside the tests
 	cargo fmt --all --check
