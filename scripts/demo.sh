@@ -11,7 +11,7 @@ SOLO_HOME="$(mktemp -d -t solo-demo.XXXXXX)"
 export SOLO_HOME
 
 bold() { printf '\n\033[1m%s\033[0m\n' "$*"; }
-show() { printf '  $ solo %s\n' "$*"; "$solo" "$@" | sed 's/^/    /'; }
+show() { printf '  $ solo %s\n' "$*"; "$solo" "$@" | sed -e 's/^/    /' -e '$a\'; }
 json() { "$solo" --output json "$@"; }
 fail() { printf '\ndemo: %s\n' "$*" >&2; exit 1; }
 now_ms() { date +%s%3N; }

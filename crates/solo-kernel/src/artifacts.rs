@@ -18,6 +18,9 @@ use crate::home::Home;
 /// Uploads under way at once: each holds a file and a chunk of 4 MiB.
 const UPLOADS_MAX: usize = 32;
 
+/// All artifacts together; a disk that is full stops everything, a full store only new code.
+const STORE_BYTES_MAX: u64 = 32 << 30;
+
 /// An artifact that nothing refers to is kept so long: a deployment that follows an upload finds it.
 const ORPHAN_AGE: Duration = Duration::from_secs(24 * 3_600);
 
@@ -26,6 +29,8 @@ const ORPHAN_AGE: Duration = Duration::from_secs(24 * 3_600);
 pub(crate) struct Artifacts {
     home: Home,
     next_upload: AtomicU64,
+    /// Bytes of all artifacts, those on their way included.
+    used: std::sync::Arc<AtomicU64>,
     room: std::sync::Arc<tokio::sync::Semaphore>,
 }
 
@@ -57,8 +62,9 @@ impl Artifacts {
             }
         }
         Ok(Self {
-            home,
             next_upload: AtomicU64::new(0),
+            used: std::sync::Arc::new(AtomicU64::new(bytes_in(&home.artifacts())?)),
+            home,
             room: std::sync::Arc::new(tokio::sync::Semaphore::new(UPLOADS_MAX)),
         })
     }
@@ -106,6 +112,7 @@ impl Artifacts {
             )
             .remedy("try again when one has ended")
         })?;
+        let claim = Claim::new(&self.used, size_bytes)?;
         let number = self.next_upload.fetch_add(1, Ordering::Relaxed);
         let path = self.home.uploads().join(format!("upload-{number}"));
         let file = File::create_new(&path).await.map_err(disk("make a file for the upload"))?;
@@ -116,6 +123,7 @@ impl Artifacts {
             hasher: blake3::Hasher::new(),
             expected: size_bytes,
             received: 0,
+            claim,
             _permit: permit,
         })
     }
@@ -138,10 +146,63 @@ impl Artifacts {
                 if metadata.is_file() && old && !referenced.contains(digest) {
                     std::fs::remove_file(entry.path())?;
                     removed += 1;
+                    if entry.path().parent() == Some(self.home.artifacts().as_path()) {
+                        give_back(&self.used, metadata.len());
+                    }
                 }
             }
         }
         Ok(removed)
+    }
+}
+
+/// Bytes of the files in a directory.
+fn bytes_in(directory: &Path) -> io::Result<u64> {
+    let mut bytes = 0;
+    for entry in std::fs::read_dir(directory)? {
+        let metadata = entry?.metadata()?;
+        bytes += if metadata.is_file() { metadata.len() } else { 0 };
+    }
+    Ok(bytes)
+}
+
+fn give_back(used: &AtomicU64, bytes: u64) {
+    let less = |used: u64| Some(used.saturating_sub(bytes));
+    // Never an error: the closure always answers.
+    let _before = used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
+}
+
+/// Room in the store for one upload. Given back unless it is kept.
+#[derive(Debug)]
+struct Claim {
+    used: std::sync::Arc<AtomicU64>,
+    bytes: u64,
+}
+
+impl Claim {
+    fn new(used: &std::sync::Arc<AtomicU64>, bytes: u64) -> Result<Self, Problem> {
+        let claimed = used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
+            used.checked_add(bytes).filter(|sum| *sum <= STORE_BYTES_MAX)
+        });
+        match claimed {
+            Ok(_) => Ok(Self { used: std::sync::Arc::clone(used), bytes }),
+            Err(used) => Err(Problem::new(
+                ProblemKind::ResourceExhausted,
+                "STORE_FULL",
+                format!("all artifacts together have {used} bytes, the limit is 32 GiB"),
+            )
+            .remedy("kill services that are not needed; what nothing uses is removed after a day")),
+        }
+    }
+
+    fn keep(&mut self) {
+        self.bytes = 0;
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        give_back(&self.used, self.bytes);
     }
 }
 
@@ -168,6 +229,7 @@ pub(crate) struct Upload {
     hasher: blake3::Hasher,
     expected: u64,
     received: u64,
+    claim: Claim,
     _permit: tokio::sync::OwnedSemaphorePermit,
 }
 
@@ -213,6 +275,7 @@ impl Upload {
         .await
         .map_err(|error| Problem::internal(error.to_string()))?
         .map_err(disk("store the upload"))?;
+        self.claim.keep();
         Ok(stored(false))
     }
 }
@@ -286,6 +349,10 @@ mod tests {
         let (directory, artifacts) = artifacts();
         let refused = artifacts.begin(1 << 30).await.expect_err("1 GiB");
         assert_eq!(refused.reason, "ARTIFACT_TOO_LARGE");
+        artifacts.used.store(STORE_BYTES_MAX - 10, Ordering::Relaxed);
+        assert_eq!(artifacts.begin(11).await.expect_err("full").reason, "STORE_FULL");
+        drop(artifacts.begin(10).await.expect("fits"));
+        assert_eq!(artifacts.used.load(Ordering::Relaxed), STORE_BYTES_MAX - 10);
         assert_eq!(files(&directory), 0);
     }
 }

@@ -71,7 +71,7 @@ pub(super) async fn call(
                 if not_routed_yet(&failure) && hold(&kernel, &service, deadline, began).await {
                     continue;
                 }
-                return Err(solo_api::cell_failure_problem(service.name.as_str(), failure));
+                return Err(answered(&kernel, &service, failure));
             }
             None => None,
         };
@@ -117,10 +117,24 @@ pub(super) async fn send(
                 if not_routed_yet(&failure) && hold(&kernel, &service, deadline, began).await {
                     continue;
                 }
-                return Err(solo_api::cell_failure_problem(service.name.as_str(), failure));
+                return Err(answered(&kernel, &service, failure));
             }
         }
     }
+}
+
+/// What a failure means to the caller. A service that is there but not routed is not ready yet.
+fn answered(kernel: &Kernel, service: &Service, failure: wire::Failure) -> Problem {
+    let known = kernel.registry.find_id(&service.id.to_string()).is_some();
+    if not_routed_yet(&failure) && known {
+        return Problem::new(
+            ProblemKind::Unavailable,
+            "NOT_READY",
+            format!("{} is being started", service.name),
+        )
+        .remedy("try again; `solo status` shows where it stands");
+    }
+    solo_api::cell_failure_problem(service.name.as_str(), failure)
 }
 
 fn check_size(function: &str, bytes: usize) -> Result<(), Problem> {
@@ -144,12 +158,15 @@ fn remaining_ms(deadline: Instant) -> u64 {
 
 /// The cell of a service that is not over, waiting for a cell that is coming back.
 async fn living_cell(service: &Service, deadline: Instant) -> Result<Arc<CellHandle>, Problem> {
-    if let Some(outcome) = &service.state.lock().outcome {
-        let name = &service.name;
-        let (reason, cause) = match outcome.state {
-            ServiceState::Completed => ("COMPLETED", format!("{name} has run to completion")),
-            _ => ("SERVICE_FAILED", format!("{name} has failed and is not restarted any more")),
-        };
+    let name = &service.name;
+    let over = match service.state.lock().service_state() {
+        ServiceState::Completed => Some(("COMPLETED", format!("{name} has run to completion"))),
+        ServiceState::Failed => {
+            Some(("SERVICE_FAILED", format!("{name} has failed and is not restarted any more")))
+        }
+        _ => None,
+    };
+    if let Some((reason, cause)) = over {
         return Err(Problem::new(ProblemKind::Unavailable, reason, cause)
             .remedy("`solo status` shows its last exits; update it, or kill and deploy it again"));
     }

@@ -28,6 +28,9 @@ const WAITING_MAX: usize = 64;
 /// The largest component that is known (40 MiB of JavaScript engine and program) takes half of it.
 const COMPILE_TIMEOUT: Duration = Duration::from_secs(100);
 
+/// A process that was sent SIGKILL ends within this time, or the machine is stuck.
+const END_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// The pool of compiler cells.
 #[derive(Debug)]
 pub(crate) struct Compilers {
@@ -64,8 +67,14 @@ impl Compilers {
         }
     }
 
-    /// Starts the first compiler cell ahead of need.
+    /// Starts the first compiler cell ahead of need. Cells that live already may be at work for a
+    /// kernel that is gone: they are ended first.
     pub(crate) async fn warm(&self) {
+        for (cell, _) in self.heart.living() {
+            if cell.starts_with("compiler-") {
+                self.end(&cell).await;
+            }
+        }
         if let Err(error) = self.heart.spawn("compiler-0", CellKind::Compiler).await {
             tracing::warn!(%error, "Failed to start a compiler cell ahead of need");
         }
@@ -171,14 +180,35 @@ impl Compilers {
         };
         if response.is_err() {
             // It died, hangs or is of another version: the next job gets a fresh one.
-            if let Err(error) = self.heart.kill(cell).await {
-                tracing::error!(%error, cell, "Failed to have a compiler cell ended");
-            } else {
-                let ended = self.heart.ended(cell);
-                let _late = tokio::time::timeout(Duration::from_secs(5), ended).await;
-            }
+            self.end(cell).await;
+            remove_remains(output_path).await;
         }
         accept(response?)
+    }
+
+    async fn end(&self, cell: &str) {
+        if let Err(error) = self.heart.kill(cell).await {
+            tracing::error!(%error, cell, "Failed to have a compiler cell ended");
+            return;
+        }
+        if tokio::time::timeout(END_TIMEOUT, self.heart.ended(cell)).await.is_err() {
+            tracing::error!(cell, "A compiler cell did not end in time");
+        }
+    }
+}
+
+/// Removes what a compiler that was ended had written so far: `OUTPUT.tmp.PID`.
+async fn remove_remains(output_path: &str) {
+    let output = std::path::PathBuf::from(output_path);
+    let Some((directory, name)) = output.parent().zip(output.file_name()) else { return };
+    let prefix = format!("{}.tmp.", name.to_string_lossy());
+    let Ok(mut entries) = tokio::fs::read_dir(directory).await else { return };
+    while let Ok(Some(entry)) = entries.next_entry().await {
+        if entry.file_name().to_string_lossy().starts_with(&prefix)
+            && let Err(error) = tokio::fs::remove_file(entry.path()).await
+        {
+            tracing::warn!(%error, "Failed to remove what a compiler left");
+        }
     }
 }
 

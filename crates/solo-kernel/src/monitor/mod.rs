@@ -10,7 +10,7 @@ pub(crate) mod metrics;
 mod ring;
 mod segment;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -23,6 +23,10 @@ use tokio::sync::watch;
 use crate::clock;
 use ring::Rings;
 use segment::Segment;
+
+/// Services that are gone and still have a name here: more than can end within the second that a
+/// report takes at most.
+const LEAVING_MAX: usize = 1_000;
 
 /// Cells whose position is remembered: the living ones and a few dead ones.
 const POSITIONS_MAX: usize = 64;
@@ -167,6 +171,8 @@ struct Inner {
     positions: Vec<(String, u64)>,
     /// Names of services by id, to name the records of cells.
     names: HashMap<String, String>,
+    /// Ids of services that are gone, oldest first: their last lines may still be on their way.
+    leaving: VecDeque<String>,
 }
 
 /// The keeper of records.
@@ -193,7 +199,14 @@ impl Monitor {
             remember(&mut positions, record.position.as_ref());
             rings.push(Arc::new(record));
         }
-        let inner = Inner { rings, next, segment, positions, names: HashMap::new() };
+        let inner = Inner {
+            rings,
+            next,
+            segment,
+            positions,
+            names: HashMap::new(),
+            leaving: VecDeque::new(),
+        };
         Ok(Arc::new(Self { inner: Mutex::new(inner), latest: watch::Sender::new(next - 1) }))
     }
 
@@ -202,9 +215,15 @@ impl Monitor {
         self.inner.lock().names.insert(id.to_owned(), name.to_owned());
     }
 
-    /// Forgets a service that is gone for good.
+    /// Forgets a service that is gone for good, once its last lines must have come.
     pub(crate) fn forget_service(&self, id: &str) {
-        self.inner.lock().names.remove(id);
+        let mut inner = self.inner.lock();
+        inner.leaving.push_back(id.to_owned());
+        while inner.leaving.len() > LEAVING_MAX {
+            if let Some(oldest) = inner.leaving.pop_front() {
+                inner.names.remove(&oldest);
+            }
+        }
     }
 
     /// Adds an event of Solo's own or (`service` is a name) about a service.

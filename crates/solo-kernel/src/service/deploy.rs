@@ -244,6 +244,7 @@ impl Starting<'_> {
         if let Err(problem) = self.start(id, answer.revision, &numbers).await {
             kernel.metrics.deployments.with_label_values(&["failed"]).inc();
             kernel.monitor.event(&name, "", "deploy_failed", &problem.cause);
+            kernel.monitor.forget_service(&id.to_string());
             return Err(problem);
         }
         answer.timing.start = started.elapsed();
@@ -259,6 +260,7 @@ impl Starting<'_> {
             Ok(service) => service,
             Err(problem) => {
                 self.undo(id, &numbers).await;
+                kernel.monitor.forget_service(&id.to_string());
                 return Err(problem);
             }
         };
