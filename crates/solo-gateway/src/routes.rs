@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection};
-use axum::extract::{DefaultBodyLimit, Path, Request, State};
+use axum::extract::{DefaultBodyLimit, Path, RawQuery, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -37,6 +37,9 @@ const READ_DEADLINE: Duration = Duration::from_secs(10);
 
 /// For the question whether the kernel lives.
 const HEALTH_DEADLINE: Duration = Duration::from_secs(2);
+
+/// As much of the name of a wrong parameter as an answer repeats, in characters.
+const PARAMETER_SHOWN: usize = 64;
 
 /// What all requests share.
 #[derive(Debug)]
@@ -118,7 +121,12 @@ async fn health(State(gateway): Shared) -> Response {
 }
 
 /// All services that the caller may see.
-async fn list(State(gateway): Shared, headers: HeaderMap) -> Result<Json<ListJson>, Refusal> {
+async fn list(
+    State(gateway): Shared,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Json<ListJson>, Refusal> {
+    refuse_query(query.as_deref().unwrap_or_default())?;
     let client = gateway.backend.client().await?;
     let mut services = Vec::new();
     let mut page_token = String::new();
@@ -198,6 +206,18 @@ async fn call(
     Ok(([(header::CONTENT_TYPE, content_type)], body).into_response())
 }
 
+/// Refuses every parameter: whoever sends one expects something that the whole list is not.
+fn refuse_query(query: &str) -> Result<(), Problem> {
+    let Some(parameter) = query.split('&').find(|parameter| !parameter.is_empty()) else {
+        return Ok(());
+    };
+    let name: String =
+        parameter.split('=').next().unwrap_or_default().chars().take(PARAMETER_SHOWN).collect();
+    let cause = format!("the list of services takes no parameter {name:?}");
+    Err(Problem::invalid("INVALID_QUERY", &name, &cause)
+        .remedy("leave the query out and choose from the answer, or use `solo list` or gRPC"))
+}
+
 /// What the path names, percent signs decoded.
 fn named<T>(path: Result<Path<T>, PathRejection>) -> Result<T, Problem> {
     path.map(|Path(names)| names).map_err(|_| {
@@ -244,4 +264,22 @@ async fn method_not_allowed() -> Refusal {
     )
     .remedy("calls are POST, everything else is GET")
     .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parameter_of_the_list_is_refused_by_name() {
+        for query in ["", "&"] {
+            assert_eq!(refuse_query(query), Ok(()), "{query:?}");
+        }
+        for (query, name) in [("limit=1", "limit"), ("&a=b&c", "a"), ("%zz", "%zz"), ("=1", "")] {
+            let problem = refuse_query(query).expect_err(query);
+            assert_eq!(problem.reason, "INVALID_QUERY");
+            assert_eq!(crate::refusal::status(&problem), StatusCode::BAD_REQUEST);
+            assert!(problem.cause.contains(&format!("{name:?}")), "{problem:?}");
+        }
+    }
 }
