@@ -72,7 +72,8 @@ pub(crate) fn run_requested() -> Option<ExitCode> {
     Some(match run(role) {
         Ok(()) => ExitCode::SUCCESS,
         Err(cause) => {
-            error!(cause, "The process ends");
+            // The command line looks for this message; see `cli::up`.
+            error!(role = %first.to_string_lossy(), cause, "The process ends");
             ExitCode::FAILURE
         }
     })

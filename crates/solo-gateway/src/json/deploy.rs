@@ -24,10 +24,12 @@ pub struct TimingJson {
 pub struct DeployJson {
     /// Its name.
     pub service: String,
-    /// Its revision.
-    pub revision: u64,
-    /// Its state.
-    pub state: String,
+    /// Its revision; none of a dry run, which makes none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision: Option<u64>,
+    /// Its state; none of a dry run, which starts nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
     /// What its code is.
     pub kind: String,
     /// What it offers.
@@ -72,10 +74,11 @@ impl From<v1::Timing> for TimingJson {
 
 impl From<v1::DeployResponse> for DeployJson {
     fn from(response: v1::DeployResponse) -> Self {
+        let is_real = !response.dry_run;
         Self {
             service: response.service,
-            revision: response.revision,
-            state: words::state(response.state),
+            revision: is_real.then_some(response.revision),
+            state: is_real.then(|| words::state(response.state)),
             kind: words::kind(response.kind),
             exports: response.exports.into_iter().map(Into::into).collect(),
             timing_ms: response.timing.map(Into::into),
@@ -96,5 +99,21 @@ impl From<v1::UpdateResponse> for UpdateJson {
             timing_ms: response.timing.map(Into::into),
             digest: response.digest,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dry_run_has_no_revision_and_no_state() {
+        let keys = |dry_run| {
+            let response = v1::DeployResponse { revision: 1, dry_run, ..Default::default() };
+            let json = serde_json::to_value(DeployJson::from(response)).expect("serializes");
+            (json.get("revision").is_some(), json.get("state").is_some())
+        };
+        assert_eq!(keys(false), (true, true));
+        assert_eq!(keys(true), (false, false));
     }
 }

@@ -25,17 +25,19 @@ pub(crate) struct Cli {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Global {
-    /// Directory of all data of Solo [default: /var/lib/solo as root, else
+    /// Directory of all data of Solo [env: SOLO_HOME] [default: /var/lib/solo as root, else
     /// $XDG_DATA_HOME/solo or ~/.local/share/solo]
-    #[arg(long, global = true, env = "SOLO_HOME", hide_env_values = true, value_name = "DIR")]
+    // Variables are not read by clap: an empty one is none, and what comes from one must not show
+    // as required in the usage.
+    #[arg(long, global = true, value_name = "DIR")]
     pub(crate) home: Option<PathBuf>,
     /// Address of the API, HOST:PORT or the path of a Unix socket [env: SOLO_API] [default:
     /// run/api.sock in the home]; for `up` where to listen [default: 127.0.0.1:7747]
     // Not by clap: the variable must not decide where `up` listens.
     #[arg(long, global = true, value_name = "ADDR")]
     pub(crate) api: Option<String>,
-    /// Token of `solo grant` to act with; without one the request is the owner's
-    #[arg(long, global = true, env = "SOLO_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    /// Token of `solo grant` to act with [env: SOLO_TOKEN]; without one the request is the owner's
+    #[arg(long, global = true, value_name = "TOKEN")]
     pub(crate) token: Option<String>,
     /// How to print results and errors
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]

@@ -17,7 +17,7 @@ use solo_types::{Problem, ProblemKind, bounds};
 use super::context::{Context, DEADLINE, answer};
 use super::values::milliseconds;
 use super::{Failure, code};
-use crate::output::plain;
+use crate::output;
 
 /// Beyond the timeout of the call: the kernel's answer that it has passed is better than ours.
 const CALL_GRACE: Duration = Duration::from_secs(1);
@@ -88,7 +88,7 @@ impl Call {
         match response.output {
             Some(call_response::Output::Json(json)) => {
                 // JSON is the answer in both formats; only a terminal must not obey it.
-                let json = if context.output.is_json() { json } else { plain(&json) };
+                let json = if context.output.is_json() { json } else { output::json(&json) };
                 context.output.bytes(format!("{json}\n").as_bytes())
             }
             Some(call_response::Output::Payload(payload)) if context.output.is_json() => {

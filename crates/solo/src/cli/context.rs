@@ -1,5 +1,6 @@
 //! What every command of a client needs: where Solo is, as whom to ask, where to print.
 
+use std::ffi::OsString;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,7 +9,7 @@ use solo_api::{Client, ConnectError, Endpoint};
 use solo_types::{Problem, ProblemKind};
 
 use super::args::Global;
-use super::failure::chain;
+use super::failure::{UNREACHABLE_REMEDY, chain};
 use super::{Failure, Output};
 
 /// Deadline of what the kernel answers from memory, or with one durable write.
@@ -23,7 +24,8 @@ const DEADLINE_GRACE: Duration = Duration::from_secs(1);
 /// Where Solo is, as whom to ask, where to print.
 #[derive(Debug)]
 pub(crate) struct Context {
-    pub(crate) home: PathBuf,
+    /// An error only matters to whoever needs the home; see [`Self::home`].
+    home: Result<PathBuf, Failure>,
     pub(crate) endpoint: Endpoint,
     pub(crate) output: Output,
     token: Option<String>,
@@ -31,14 +33,26 @@ pub(crate) struct Context {
 
 impl Context {
     pub(crate) fn new(global: &Global, output: Output) -> Result<Self, Failure> {
-        let home = home(global)?;
-        let variable = || std::env::var("SOLO_API").ok().filter(|address| !address.is_empty());
-        let endpoint = match global.api.clone().or_else(variable) {
-            Some(address) => endpoint(&address)?,
-            None => Endpoint::Unix(api_socket(&home)),
+        let home = home(global);
+        let api = match &global.api {
+            Some(address) => Some(address.clone()),
+            None => variable("SOLO_API")?,
         };
-        let token = global.token.clone().filter(|token| !token.is_empty());
+        let endpoint = match (api, &home) {
+            (Some(address), _) => endpoint(&address)?,
+            (None, Ok(home)) => Endpoint::Unix(api_socket(home)),
+            (None, Err(failure)) => return Err(failure.clone()),
+        };
+        let token = match &global.token {
+            Some(token) => Some(token.clone()).filter(|token| !token.is_empty()),
+            None => variable("SOLO_TOKEN")?,
+        };
         Ok(Self { home, endpoint, output, token })
+    }
+
+    /// The home of Solo on this machine.
+    pub(crate) fn home(&self) -> Result<&Path, Failure> {
+        self.home.as_deref().map_err(Clone::clone)
     }
 
     /// Connects.
@@ -68,9 +82,8 @@ impl Context {
         };
         let cause = format!("Solo cannot be reached at {place}: {why}");
         Failure::Unreachable(
-            Problem::new(ProblemKind::Unavailable, "SOLO_UNREACHABLE", cause).remedy(
-                "start it with `solo up --detach`; if it runs, name its --home or its --api address",
-            ),
+            Problem::new(ProblemKind::Unavailable, "SOLO_UNREACHABLE", cause)
+                .remedy(UNREACHABLE_REMEDY),
         )
     }
 }
@@ -104,12 +117,23 @@ pub(crate) fn api_socket(home: &Path) -> PathBuf {
     home.join("run").join("api.sock")
 }
 
+/// An environment variable; none if it is empty.
+fn variable(name: &str) -> Result<Option<String>, Failure> {
+    match std::env::var_os(name).map(OsString::into_string) {
+        None => Ok(None),
+        Some(Ok(value)) => Ok(Some(value).filter(|value| !value.is_empty())),
+        // Not as if it were unset: without a token the request would be the owner's.
+        Some(Err(_)) => Err(Failure::usage(format!("{name} is not UTF-8"), "set it anew")),
+    }
+}
+
 /// The home that the flags or the environment name, or the usual one; absolute.
 pub(crate) fn home(global: &Global) -> Result<PathBuf, Failure> {
-    let named = global.home.clone().filter(|home| !home.as_os_str().is_empty());
-    let variable =
-        |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let path = |name| std::env::var_os(name).map(PathBuf::from);
+    let named = global.home.clone().or_else(|| path("SOLO_HOME"));
+    let variable = |name| path(name).filter(|path| path.is_absolute());
     let home = named
+        .filter(|home| !home.as_os_str().is_empty())
         .or_else(|| nix::unistd::geteuid().is_root().then(|| PathBuf::from("/var/lib/solo")))
         .or_else(|| variable("XDG_DATA_HOME").map(|data| data.join("solo")))
         .or_else(|| variable("HOME").map(|home| home.join(".local/share/solo")))

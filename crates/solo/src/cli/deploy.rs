@@ -10,7 +10,7 @@ use super::Failure;
 use super::code::CodeFlags;
 use super::context::{Context, answer};
 use super::settings::{HealthFlags, LimitFlags, RestartFlags};
-use super::values::{capability, milliseconds, number, pair};
+use super::values::{capability, check_unique, milliseconds, number, pair};
 use crate::output::{Spinner, deploy_text};
 
 /// Arguments of `solo deploy`.
@@ -69,6 +69,9 @@ enum TierName {
 
 impl Deploy {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
+        check_unique("--config", &self.config)?;
+        check_unique("--label", &self.label)?;
+        check_unique("--env", &self.env)?;
         let deadline = Duration::from_millis(self.timeout);
         let client = context.client().await?;
         let spinner = Spinner::start(context.output, format!("deploying {}", self.name));

@@ -14,7 +14,7 @@ use tonic_health::pb::health_client::HealthClient;
 use super::Failure;
 use super::context::Context;
 use super::node::{Addresses, NodeProcess, Process, processes};
-use crate::output::{plain, size, table};
+use crate::output::{one_line, size, table};
 
 /// The kernel answers this question from memory, on this machine.
 const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -40,12 +40,13 @@ struct DoctorJson {
 
 impl Doctor {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
-        let addresses = Addresses::read(&context.home);
+        let home = context.home()?;
+        let addresses = Addresses::read(home);
         let heart = addresses.as_ref().map(|node| node.heart_pid);
         let running = heart.and_then(Process::find).is_some();
         let json = DoctorJson {
             version: env!("CARGO_PKG_VERSION"),
-            home: context.home.clone(),
+            home: home.to_owned(),
             running,
             serving: is_serving(&context.endpoint).await,
             addresses: addresses.filter(|_| running),
@@ -74,14 +75,14 @@ fn doctor_text(doctor: &DoctorJson) -> String {
         (false, true) => "does not run at this home, but another one answers",
         (false, false) => "does not run; `solo up` starts it",
     };
-    let home = plain(&doctor.home.display().to_string());
+    let home = one_line(&doctor.home.display().to_string());
     let mut text = format!("Solo {} at {home} {state}\n", doctor.version);
     if let Some(node) = &doctor.addresses {
         text.push_str(&format!(
             "  api {}, gateway {}, metrics {}\n",
-            plain(&node.api),
-            plain(&node.gateway),
-            plain(&node.metrics)
+            one_line(&node.api),
+            one_line(&node.gateway),
+            one_line(&node.metrics)
         ));
     }
     if !doctor.processes.is_empty() {
@@ -107,7 +108,7 @@ fn doctor_text(doctor: &DoctorJson) -> String {
     let wanting = doctor.machine.items.iter().filter(|item| item.state != State::Available);
     for item in wanting {
         if let Some(remedy) = &item.remedy {
-            text.push_str(&format!("hint: {}: {}\n", plain(&item.name), plain(remedy)));
+            text.push_str(&format!("hint: {}: {}\n", one_line(&item.name), one_line(remedy)));
         }
     }
     text

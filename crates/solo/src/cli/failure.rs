@@ -3,8 +3,14 @@
 //! The one place that knows exit codes: [`Failure::exit_code`] and [`EXIT_CODES_HELP`]. Texts of
 //! problems are made elsewhere, by the kernel or by the command.
 
+use std::io;
+
 use solo_types::{Problem, ProblemKind};
 use tonic::{Code, Status};
+
+/// What to do when nobody takes a connection.
+pub(crate) const UNREACHABLE_REMEDY: &str =
+    "start it with `solo up --detach`; if it runs, name its --home or its --api address";
 
 /// The documentation of exit codes, as part of the help.
 pub(crate) const EXIT_CODES_HELP: &str = "\
@@ -15,6 +21,10 @@ Exit codes:
   3  Solo cannot be reached; is it up?
   4  no answer in time";
 
+/// Reasons of a connection that broke after it had been made: on this side, or in between.
+const CONNECTION_LOST: &str = "CONNECTION_LOST";
+const TRANSPORT: &str = "TRANSPORT";
+
 /// How a command failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Failure {
@@ -22,7 +32,7 @@ pub(crate) enum Failure {
     Refused(Problem),
     /// The command line is wrong.
     Usage(Problem),
-    /// Solo cannot be reached, or the connection broke.
+    /// Solo cannot be reached: no connection could be made.
     Unreachable(Problem),
     /// No answer in time.
     Timeout(Problem),
@@ -71,20 +81,34 @@ impl Failure {
             }
             Code::Unavailable | Code::Unknown | Code::Internal | Code::Cancelled if local => {
                 problem.kind = ProblemKind::Unavailable;
-                "CONNECTION_LOST".clone_into(&mut problem.reason);
+                if is_refused_connection(status) {
+                    "SOLO_UNREACHABLE".clone_into(&mut problem.reason);
+                    problem.cause = format!("Solo cannot be reached: {}", chain(status));
+                    return Self::Unreachable(problem.remedy(UNREACHABLE_REMEDY));
+                }
+                CONNECTION_LOST.clone_into(&mut problem.reason);
                 problem.cause = format!("the connection to Solo broke: {}", chain(status));
-                Self::Unreachable(problem.remedy(
-                    "whether the request took effect is not known: look with `solo status`; \
-                     if Solo is not up, `solo up` starts it",
+                Self::Refused(problem.remedy(
+                    "whether the request took effect is not known: look with `solo status`, \
+                     then try again",
                 ))
             }
             code => {
                 if silent {
                     problem.cause = format!("{code}");
                 }
+                if problem.reason == TRANSPORT && problem.remedy.is_empty() {
+                    "try again".clone_into(&mut problem.remedy);
+                }
                 Self::Refused(problem)
             }
         }
+    }
+
+    /// Whether the connection broke after it had been made, so that what was asked for may be done.
+    pub(crate) fn is_broken_connection(&self) -> bool {
+        matches!(self, Self::Refused(problem) | Self::Unreachable(problem)
+            if [CONNECTION_LOST, TRANSPORT].contains(&problem.reason.as_str()))
     }
 
     /// What to tell; none where there is nobody to tell it to.
@@ -111,6 +135,21 @@ impl Failure {
     }
 }
 
+/// Whether nobody took a new connection, which the client makes by itself when the old one ended.
+fn is_refused_connection(status: &Status) -> bool {
+    let mut next = std::error::Error::source(status);
+    while let Some(error) = next {
+        if let Some(error) = error.downcast_ref::<io::Error>() {
+            return matches!(
+                error.kind(),
+                io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound
+            );
+        }
+        next = error.source();
+    }
+    false
+}
+
 /// An error and all that caused it, on one line, without repetition.
 pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut texts: Vec<String> = Vec::new();
@@ -135,8 +174,12 @@ mod tests {
     use super::*;
 
     fn local(code: Code, message: &str) -> Status {
+        with_source(code, message, io::Error::other("broken pipe"))
+    }
+
+    fn with_source(code: Code, message: &str, source: io::Error) -> Status {
         let mut status = Status::new(code, message);
-        status.set_source(Arc::new(std::io::Error::other("broken pipe")));
+        status.set_source(Arc::new(source));
         status
     }
 
@@ -151,14 +194,36 @@ mod tests {
             (refusal(ProblemKind::DeadlineExceeded), 4),
             (Status::cancelled("Timeout expired"), 4),
             (local(Code::Cancelled, "Timeout expired"), 4),
-            (local(Code::Unavailable, "tcp connect error"), 3),
-            (local(Code::Unknown, "transport error"), 3),
+            (refused_connection(), 3),
+            (local(Code::Unavailable, "transport error"), 1),
+            (local(Code::Unknown, "transport error"), 1),
             (Status::unavailable(""), 1),
         ] {
             assert_eq!(Failure::from_status(&status).exit_code(), expected, "{status:?}");
         }
         assert_eq!(Failure::usage("x", "y").exit_code(), 2);
         assert_eq!(Failure::OutputClosed.exit_code(), 0);
+    }
+
+    fn refused_connection() -> Status {
+        let source = io::Error::from(io::ErrorKind::ConnectionRefused);
+        with_source(Code::Unavailable, "tcp connect error", source)
+    }
+
+    #[test]
+    fn only_who_had_a_connection_may_have_lost_it() {
+        for (status, expected) in [
+            (local(Code::Unavailable, "transport error"), true),
+            (Status::unavailable("a proxy's word"), true),
+            (refused_connection(), false),
+            (Status::not_found(""), false),
+        ] {
+            let failure = Failure::from_status(&status);
+            assert_eq!(failure.is_broken_connection(), expected, "{status:?}");
+            let remedy = failure.problem().map(|problem| problem.remedy.clone());
+            let again = remedy.is_some_and(|remedy| remedy.ends_with("try again"));
+            assert_eq!(again, expected, "{status:?}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Commands that are one question or one order: status, list, kill, grant and tree.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -10,8 +11,8 @@ use solo_types::bounds;
 
 use super::Failure;
 use super::context::{Context, DEADLINE, answer};
-use super::values::{RightName, milliseconds, pair, seconds};
-use crate::output::{list_text, plain, status_text, tree_text};
+use super::values::{RightName, check_unique, milliseconds, pair, seconds};
+use crate::output::{Spinner, list_text, one_line, status_text, tree_text};
 
 /// Arguments of `solo status`.
 #[derive(Debug, Args)]
@@ -76,6 +77,7 @@ impl StateName {
 
 impl List {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
+        check_unique("--label", &self.label)?;
         let client = context.client().await?;
         let mut message = v1::ListRequest {
             name: self.glob.unwrap_or_default(),
@@ -98,6 +100,9 @@ impl List {
         context.output.show(&ListJson { services }, list_text)
     }
 }
+
+/// Whoever waits longer for an end than this may want to know of the other way.
+const KILL_HINT_DELAY: Duration = Duration::from_secs(2);
 
 /// Arguments of `solo kill`.
 #[derive(Debug, Args)]
@@ -127,13 +132,26 @@ impl Kill {
             None if self.force => DEADLINE,
             None => DEADLINE + shutdown_timeout(&client, &self.name).await,
         };
+        let spinner = Spinner::start(context.output, format!("ending {}", self.name));
+        let hint = format!("ending {}; `solo kill --force` ends it at once", self.name);
         let message = v1::KillRequest { name: self.name, force: self.force };
         let request = client.request(message, deadline);
-        let response = answer(deadline, client.grpc().kill(request)).await?;
+        let mut grpc = client.grpc();
+        let mut kill = pin!(answer(deadline, grpc.kill(request)));
+        let response = match tokio::time::timeout(KILL_HINT_DELAY, &mut kill).await {
+            Ok(response) => response?,
+            Err(_) => {
+                if !self.force {
+                    spinner.say(hint);
+                }
+                kill.await?
+            }
+        };
+        drop(spinner);
         let json = KillJson { service: response.service, forced: response.forced };
         context.output.show(&json, |kill| {
             let how = if kill.forced { " (it had to be forced)" } else { "" };
-            format!("{} ended{how}\n", plain(&kill.service))
+            format!("{} ended{how}\n", one_line(&kill.service))
         })
     }
 }

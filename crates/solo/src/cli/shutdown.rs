@@ -30,7 +30,8 @@ pub(crate) struct Shutdown {
 
 #[derive(Debug, Serialize)]
 struct ShutdownJson {
-    services: u32,
+    /// None: the connection ended before the answer.
+    services: Option<u32>,
     duration_ms: u64,
 }
 
@@ -43,7 +44,12 @@ impl Shutdown {
         let deadline = Duration::from_millis(self.timeout).saturating_add(END_GRACE);
         let message = v1::ShutdownRequest { timeout_ms: Some(self.timeout) };
         let request = client.request(message, deadline);
-        let response = answer(deadline, client.grpc().shutdown(request)).await?;
+        let services = match answer(deadline, client.grpc().shutdown(request)).await {
+            Ok(response) => Some(response.services),
+            // Whoever ends may not finish its answer; whether it does end is seen below.
+            Err(failure) if failure.is_broken_connection() => None,
+            Err(failure) => return Err(failure),
+        };
         drop(client);
         while is_alive(heart, &context.endpoint).await {
             if start.elapsed() > deadline {
@@ -52,19 +58,21 @@ impl Shutdown {
             tokio::time::sleep(POLL_PAUSE).await;
         }
         let duration_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let json = ShutdownJson { services: response.services, duration_ms };
-        context.output.show(&json, |shutdown| {
-            format!("Solo has ended; {} services were stopped\n", shutdown.services)
+        let json = ShutdownJson { services, duration_ms };
+        context.output.show(&json, |shutdown| match shutdown.services {
+            Some(services) => format!("Solo has ended; {services} services were stopped\n"),
+            None => "Solo has ended\n".to_owned(),
         })
     }
 }
 
 /// The heart, if the order goes to the node of this home.
 fn heart_of(context: &Context) -> Option<Process> {
-    let node = Addresses::read(&context.home)?;
+    let home = context.home().ok()?;
+    let node = Addresses::read(home)?;
     let is_node = match &context.endpoint {
         Endpoint::Unix(path) => {
-            *path == api_socket(&context.home) || path.as_os_str() == node.api_socket.as_str()
+            *path == api_socket(home) || path.as_os_str() == node.api_socket.as_str()
         }
         Endpoint::Tcp(address) => *address == node.api,
     };

@@ -22,7 +22,7 @@ use super::doctor;
 use super::failure::chain;
 use super::node::{Addresses, Process};
 use super::{Failure, Output};
-use crate::output::{Spinner, plain};
+use crate::output::{Spinner, one_line};
 use crate::roles;
 
 /// Where the API listens if nothing else is said.
@@ -40,6 +40,9 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A larger log is put aside at the next start; one old log is kept.
 const LOG_BYTES_MAX: u64 = 8 << 20;
+
+/// A kernel that ended this often for the same cause while Solo starts will not come up.
+const KERNEL_FAILURES_MAX: usize = 3;
 
 /// As much of the log as a failed start shows.
 const TAIL_LINES: usize = 20;
@@ -142,7 +145,7 @@ fn detach(options: &HeartOptions, output: Output) -> Result<(), Failure> {
     let mut child = spawn(options, log).map_err(|error| {
         Failure::local("UP_FAILED", format!("failed to start the heart: {error}"), "")
     })?;
-    let served = block_on(wait_until_serving(&options.home, &mut child))?;
+    let served = block_on(wait_until_serving(&options.home, &mut child, (&path, log_start)))?;
     drop(spinner);
     match served {
         Ok(node) => {
@@ -201,8 +204,13 @@ fn spawn(options: &HeartOptions, log: File) -> io::Result<Child> {
         .spawn()
 }
 
-/// Waits until the node of `child` serves. The error is a cause.
-async fn wait_until_serving(home: &Path, child: &mut Child) -> Result<Addresses, String> {
+/// Waits until the node of `child` serves, whose log begins somewhere in a file. The error is a
+/// cause.
+async fn wait_until_serving(
+    home: &Path,
+    child: &mut Child,
+    (log, log_start): (&Path, u64),
+) -> Result<Addresses, String> {
     let endpoint = Endpoint::Unix(context::api_socket(home));
     let start = Instant::now();
     while start.elapsed() < SERVING_TIMEOUT {
@@ -217,6 +225,9 @@ async fn wait_until_serving(home: &Path, child: &mut Child) -> Result<Addresses,
             && doctor::is_serving(&endpoint).await
         {
             return Ok(node);
+        }
+        if let Some(cause) = kernel_failure(&read_log(log, log_start)) {
+            return Err(format!("the kernel cannot start: {cause}"));
         }
         tokio::time::sleep(POLL_PAUSE).await;
     }
@@ -245,8 +256,29 @@ fn stop(child: &mut Child) {
     let _ = child.wait();
 }
 
+/// Why the kernel ended, if it ended [`KERNEL_FAILURES_MAX`] times for this cause.
+///
+/// Reads what `roles` writes: `... The process ends role=kernel cause="CAUSE"`.
+fn kernel_failure(log: &str) -> Option<String> {
+    let causes: Vec<&str> = log
+        .lines()
+        .filter_map(|line| line.split_once("The process ends role=kernel cause=\""))
+        .filter_map(|(_, cause)| cause.strip_suffix('"'))
+        .collect();
+    let last = causes.last()?;
+    let count = causes.iter().filter(|cause| cause == &last).count();
+    (count >= KERNEL_FAILURES_MAX).then(|| last.replace("\\\"", "\"").replace("\\\\", "\\"))
+}
+
 /// The last lines that were written to the log from `start` on.
 fn tail(path: &Path, start: u64) -> String {
+    let text = read_log(path, start);
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
+}
+
+/// What was written to the log from `start` on, at most the last [`TAIL_BYTES_MAX`].
+fn read_log(path: &Path, start: u64) -> String {
     let read = || -> io::Result<String> {
         let mut file = File::open(path)?;
         let length = file.metadata()?.len();
@@ -255,19 +287,17 @@ fn tail(path: &Path, start: u64) -> String {
         file.take(TAIL_BYTES_MAX).read_to_end(&mut bytes)?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     };
-    let text = read().unwrap_or_default();
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
+    read().unwrap_or_default()
 }
 
 fn up_text(up: &UpJson) -> String {
-    let home = plain(&up.home.display().to_string());
+    let home = one_line(&up.home.display().to_string());
     format!(
         "Solo is up (process {})\n  api      {}\n  socket   {}\n  gateway  http://{}\n  \
          metrics  http://{}/metrics\n  home     {home}\n",
         up.pid,
         up.api,
-        plain(&up.api_socket),
+        one_line(&up.api_socket),
         up.gateway,
         up.metrics,
     )
@@ -276,6 +306,20 @@ fn up_text(up: &UpJson) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_kernel_that_ends_again_and_again_cannot_start() {
+        let line = |role: &str, cause: &str| {
+            format!("2024 ERROR solo::roles: The process ends role={role} cause={cause:?}\n")
+        };
+        let cause = "failed to read \"solo.db\"";
+        let kernel = line("kernel", cause);
+        assert_eq!(kernel_failure(&kernel.repeat(2)), None);
+        assert_eq!(kernel_failure(&kernel.repeat(3)).as_deref(), Some(cause));
+        assert_eq!(kernel_failure(&line("gateway", "x").repeat(3)), None);
+        let mixed = format!("{kernel}{}{kernel}{}", line("kernel", "x"), line("kernel", "y"));
+        assert_eq!(kernel_failure(&mixed), None);
+    }
 
     #[test]
     fn an_address_to_listen_on_has_an_ip_and_a_port() {

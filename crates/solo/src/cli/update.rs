@@ -10,7 +10,7 @@ use super::Failure;
 use super::code::CodeFlags;
 use super::context::{Context, answer};
 use super::settings::{LimitFlags, RestartFlags};
-use super::values::{milliseconds, number, pair};
+use super::values::{check_unique, milliseconds, number, pair};
 use crate::output::{Spinner, update_text};
 
 /// Arguments of `solo update`.
@@ -58,6 +58,7 @@ enum StrategyName {
 
 impl Update {
     pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
+        check_unique("--config", &self.config)?;
         let deadline = Duration::from_millis(self.timeout);
         let client = context.client().await?;
         let spinner = Spinner::start(context.output, format!("updating {}", self.name));

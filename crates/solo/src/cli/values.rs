@@ -4,8 +4,12 @@
 //! errors. Refuses what is not a value at all (negative, fractional, overflowing); what is a value
 //! and out of bounds is the kernel's to refuse.
 
+use std::collections::BTreeSet;
+
 use clap::ValueEnum;
 use solo_api::v1;
+
+use super::Failure;
 
 /// Reads a whole number.
 pub(crate) fn number<T: TryFrom<u64>>(
@@ -58,6 +62,18 @@ pub(crate) fn pair(
     move |text| match text.split_once('=') {
         Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
         _ => Err(format!("{field} is not KEY=VALUE: {text}")),
+    }
+}
+
+/// Refuses a key that is given twice: of two values one would be lost silently.
+pub(crate) fn check_unique(flag: &str, pairs: &[(String, String)]) -> Result<(), Failure> {
+    let mut known = BTreeSet::new();
+    match pairs.iter().find(|(key, _)| !known.insert(key)) {
+        None => Ok(()),
+        Some((key, _)) => Err(Failure::usage(
+            format!("{flag} names the key {key:?} more than once"),
+            "give each key once",
+        )),
     }
 }
 
@@ -186,6 +202,18 @@ mod tests {
         for text in ["", "call", "call=", "=service:x", "fly=service:x", "call,=service:x"] {
             assert!(capability(text).is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_key_is_given_once() {
+        let pairs = |keys: &[&str]| -> Vec<_> {
+            keys.iter().map(|key| ((*key).to_owned(), "x".to_owned())).collect()
+        };
+        assert_eq!(check_unique("--label", &pairs(&["a", "b"])), Ok(()));
+        let failure = check_unique("--label", &pairs(&["a", "b", "a"])).expect_err("twice");
+        assert_eq!(failure.exit_code(), 2);
+        let cause = failure.problem().map(|problem| problem.cause.clone());
+        assert_eq!(cause.as_deref(), Some("--label names the key \"a\" more than once"));
     }
 
     #[test]

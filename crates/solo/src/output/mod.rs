@@ -21,7 +21,7 @@ mod tree;
 pub(crate) use record::record_line;
 pub(crate) use service::{deploy_text, list_text, status_text, update_text};
 pub(crate) use spinner::Spinner;
-pub(crate) use text::{Style, plain, size, table};
+pub(crate) use text::{Style, json, one_line, size, table};
 pub(crate) use tree::tree_text;
 
 /// How results and errors are written.
@@ -85,7 +85,7 @@ impl Output {
     pub(crate) fn note(self, text: &str) {
         if self.format == Format::Text {
             // Without standard error there is nobody to tell.
-            let _ = writeln!(io::stderr().lock(), "{}", plain(text));
+            let _ = writeln!(io::stderr().lock(), "{}", one_line(text));
         }
     }
 

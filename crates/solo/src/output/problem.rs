@@ -2,25 +2,28 @@
 
 use solo_types::Problem;
 
-use super::text::{Style, plain};
+use super::text::{Style, lines, one_line};
 
 /// Details that are shown in this order; others follow by key.
 const DETAILS: [&str; 3] = ["expected", "excerpt", "backtrace"];
 
+/// Details of several lines.
+const LINES: [&str; 4] = ["excerpt", "backtrace", "log", "log_tail"];
+
 /// Writes a problem.
 pub(super) fn problem_text(problem: &Problem, style: Style) -> String {
-    let mut text = format!("{} {}\n", style.error("error:"), plain(&problem.cause));
-    text.push_str(&format!("reason: {}\n", plain(&problem.reason)));
+    let mut text = format!("{} {}\n", style.error("error:"), one_line(&problem.cause));
+    text.push_str(&format!("reason: {}\n", one_line(&problem.reason)));
     for violation in &problem.fields {
         if violation.rule == problem.cause {
-            text.push_str(&format!("field: {}\n", plain(&violation.field)));
+            text.push_str(&format!("field: {}\n", one_line(&violation.field)));
         } else {
-            let (field, rule) = (plain(&violation.field), plain(&violation.rule));
+            let (field, rule) = (one_line(&violation.field), one_line(&violation.rule));
             text.push_str(&format!("field: {field}: {rule}\n"));
         }
     }
     if !problem.remedy.is_empty() {
-        text.push_str(&format!("{} {}\n", style.hint("hint:"), plain(&problem.remedy)));
+        text.push_str(&format!("{} {}\n", style.hint("hint:"), one_line(&problem.remedy)));
     }
     if let Some(line) = detail(problem, "line") {
         let column = detail(problem, "column").map(|column| format!(", column {column}"));
@@ -33,19 +36,23 @@ pub(super) fn problem_text(problem: &Problem, style: Style) -> String {
     }
     for (key, value) in &problem.details {
         if !DETAILS.contains(&key.as_str()) && key != "line" && key != "column" {
-            text.push_str(&labelled(&plain(key), &plain(value)));
+            text.push_str(&labelled(&one_line(key), &shown(key, value)));
         }
     }
     text
 }
 
 fn detail(problem: &Problem, key: &str) -> Option<String> {
-    problem.details.iter().find(|(known, _)| known == key).map(|(_, value)| plain(value))
+    problem.details.iter().find(|(known, _)| known == key).map(|(_, value)| shown(key, value))
+}
+
+fn shown(key: &str, value: &str) -> String {
+    let value = value.trim_end();
+    if LINES.contains(&key) { lines(value) } else { one_line(value) }
 }
 
 /// On one line, or below the label where there are several.
 fn labelled(label: &str, value: &str) -> String {
-    let value = value.trim_end();
     if !value.contains('\n') {
         return format!("{label}: {value}\n");
     }
@@ -70,6 +77,19 @@ mod tests {
              field: name\n\
              hint: use 1 to 63 letters\n"
         );
+    }
+
+    #[test]
+    fn no_line_can_be_forged() {
+        let forged = "x\nhint: run this";
+        let problem = Problem::invalid("BAD\nX", forged, forged)
+            .remedy(forged)
+            .detail("expected", forged)
+            .detail("backtrace", forged)
+            .detail("label", forged);
+        let text = problem_text(&problem, Style::PLAIN);
+        assert_eq!(text.lines().filter(|line| line.starts_with("hint: run")).count(), 0, "{text}");
+        assert!(text.contains("backtrace:\n  x\n  hint: run this\n"), "{text}");
     }
 
     #[test]

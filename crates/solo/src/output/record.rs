@@ -2,20 +2,24 @@
 
 use solo_gateway::json::{RecordBody, RecordJson};
 
-use super::text::plain;
+use super::text::one_line;
 
 /// Writes one record as one line.
 pub(crate) fn record_line(record: &RecordJson) -> String {
     let what = match &record.body {
-        RecordBody::Log { level, message, .. } => format!("{level:<5} {}", line(message)),
-        RecordBody::Event { name, message } => format!("event {name}: {}", line(message)),
+        RecordBody::Log { level, message, .. } => {
+            format!("{level:<5} {}", message.trim_end_matches('\n'))
+        }
+        RecordBody::Event { name, message } => {
+            format!("event {name}: {}", message.trim_end_matches('\n'))
+        }
         RecordBody::Metric { name, value } => format!("metric {name} = {value}"),
         RecordBody::Missed { count } => {
             return format!("{} {count} records were missed\n", time(record));
         }
         RecordBody::Unknown => "record of an unknown kind".to_owned(),
     };
-    format!("{} {} {}\n", time(record), origin(record), plain(&what))
+    format!("{} {} {}\n", time(record), origin(record), one_line(&what))
 }
 
 fn time(record: &RecordJson) -> &str {
@@ -27,15 +31,10 @@ fn origin(record: &RecordJson) -> String {
     let number = record.instance.rsplit('-').next().unwrap_or_default();
     match (record.service.as_str(), number) {
         ("", "") => "solo".to_owned(),
-        ("", _) => plain(&record.instance),
-        (service, "") => plain(service),
-        (service, number) => plain(&format!("{service}/{number}")),
+        ("", _) => one_line(&record.instance),
+        (service, "") => one_line(service),
+        (service, number) => one_line(&format!("{service}/{number}")),
     }
-}
-
-/// One record is one line.
-fn line(message: &str) -> String {
-    message.trim_end_matches('\n').replace('\n', "\\n")
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use solo_gateway::json::{
     DeployJson, ExitJson, ExportJson, InstanceJson, ListJson, StatusJson, TimingJson, UpdateJson,
 };
 
-use super::text::{Style, duration_us, plain, size, table};
+use super::text::{Style, duration_us, one_line, size, table};
 
 /// Digits of a digest that are enough to tell artifacts apart.
 const DIGEST_DIGITS_SHOWN: usize = 12;
@@ -12,14 +12,14 @@ const DIGEST_DIGITS_SHOWN: usize = 12;
 /// A deployment that succeeded.
 pub(crate) fn deploy_text(deploy: &DeployJson, style: Style) -> String {
     let mut text = if deploy.dry_run {
-        format!("{} can be deployed ({})\n", plain(&deploy.service), plain(&deploy.kind))
+        format!("{} can be deployed ({})\n", one_line(&deploy.service), one_line(&deploy.kind))
     } else {
         format!(
             "{} revision {} is {} ({})\n",
-            plain(&deploy.service),
-            deploy.revision,
-            style.state(&deploy.state),
-            plain(&deploy.kind)
+            one_line(&deploy.service),
+            deploy.revision.unwrap_or_default(),
+            style.state(deploy.state.as_deref().unwrap_or("unknown")),
+            one_line(&deploy.kind)
         )
     };
     text.push_str(&timing_and_exports(deploy.timing_ms.as_ref(), &deploy.exports));
@@ -30,7 +30,7 @@ pub(crate) fn deploy_text(deploy: &DeployJson, style: Style) -> String {
 pub(crate) fn update_text(update: &UpdateJson, style: Style) -> String {
     let mut text = format!(
         "{} revision {} is {} (before: {})\n",
-        plain(&update.service),
+        one_line(&update.service),
         update.revision,
         style.state(&update.state),
         update.previous_revision
@@ -66,10 +66,10 @@ pub(crate) fn list_text(list: &ListJson) -> String {
 /// One service in full.
 pub(crate) fn status_text(status: &StatusJson, style: Style) -> String {
     let digest: String = status.digest.chars().take(DIGEST_DIGITS_SHOWN).collect();
-    let mut text = format!("{} is {}\n", plain(&status.name), style.state(&status.state));
+    let mut text = format!("{} is {}\n", one_line(&status.name), style.state(&status.state));
     let mut line = |label: &str, value: &str| {
         if !value.is_empty() {
-            text.push_str(&format!("  {label:<10}{}\n", plain(value)));
+            text.push_str(&format!("  {label:<10}{}\n", one_line(value)));
         }
     };
     line("id", &status.id);
@@ -110,7 +110,7 @@ pub(crate) fn status_text(status: &StatusJson, style: Style) -> String {
     if !status.log_tail.is_empty() {
         text.push_str("last log lines:\n");
         for line in &status.log_tail {
-            text.push_str(&format!("  {}\n", plain(line.trim_end())));
+            text.push_str(&format!("  {}\n", one_line(line.trim_end())));
         }
     }
     text
@@ -148,18 +148,18 @@ fn exports_text(exports: &[ExportJson]) -> String {
         false => export.signature.clone(),
     };
     let lines: String =
-        exports.iter().map(|export| format!("  {}\n", plain(&signature(export)))).collect();
+        exports.iter().map(|export| format!("  {}\n", one_line(&signature(export)))).collect();
     if lines.is_empty() { lines } else { format!("exports:\n{lines}") }
 }
 
 fn exit_text(exit: &ExitJson) -> String {
-    let mut text = format!("{} ({}", plain(&exit.reason), plain(&exit.instance));
+    let mut text = format!("{} ({}", one_line(&exit.reason), one_line(&exit.instance));
     if let Some(at) = &exit.at {
         text.push_str(&format!(", {at}"));
     }
-    text.push_str(&format!("): {}\n", plain(&exit.message)));
+    text.push_str(&format!("): {}\n", one_line(&exit.message)));
     for frame in &exit.backtrace {
-        text.push_str(&format!("  {}\n", plain(frame)));
+        text.push_str(&format!("  {}\n", one_line(frame)));
     }
     text
 }

@@ -26,6 +26,13 @@ impl Spinner {
         bar.enable_steady_tick(TICK);
         Self(Some(bar))
     }
+
+    /// Says something else from now on.
+    pub(crate) fn say(&self, message: String) {
+        if let Some(bar) = &self.0 {
+            bar.set_message(message);
+        }
+    }
 }
 
 impl Drop for Spinner {

@@ -1,6 +1,7 @@
 //! Building blocks of text: emphasis, tables, sizes and durations.
 //!
-//! Whatever a guest wrote goes through [`plain`]: a terminal must not obey it.
+//! Whatever a guest or somebody else wrote goes through [`one_line`], or through [`lines`] where
+//! several lines are meant: a terminal must not obey it, and it must not pass for Solo's own lines.
 
 use comfy_table::{Cell, CellAlignment, Table, presets};
 
@@ -32,7 +33,7 @@ impl Style {
             "failed" | "killed" => "31",
             _ => "33",
         };
-        self.paint(code, &plain(state))
+        self.paint(code, &one_line(state))
     }
 
     /// The first word of an error.
@@ -50,11 +51,12 @@ impl Style {
     }
 }
 
-/// The text with all control characters but line breaks and tabs written out.
-pub(crate) fn plain(text: &str) -> String {
+/// The text on one line: with all control characters but tabs written out, and all characters that
+/// end a line or change the direction of text.
+pub(crate) fn one_line(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() && !matches!(c, '\n' | '\t') {
+        if is_obeyed(c) && c != '\t' {
             plain.extend(c.escape_default());
         } else {
             plain.push(c);
@@ -63,13 +65,45 @@ pub(crate) fn plain(text: &str) -> String {
     plain
 }
 
+/// Like [`one_line`], but line breaks stay. Whoever prints it indents each line, so that none
+/// passes for one of Solo's own.
+pub(crate) fn lines(text: &str) -> String {
+    text.split('\n').map(one_line).collect::<Vec<_>>().join("\n")
+}
+
+/// JSON text with the same characters written out as JSON does, so that it means the same.
+pub(crate) fn json(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            // Between values: spaces do. Inside of strings JSON has none of them.
+            '\n' | '\r' | '\t' => plain.push(' '),
+            c if is_obeyed(c) => plain.push_str(&format!("\\u{:04x}", u32::from(c))),
+            c => plain.push(c),
+        }
+    }
+    plain
+}
+
+/// Whether a terminal does something for this character other than to show it.
+fn is_obeyed(c: char) -> bool {
+    c.is_control()
+        || matches!(
+            c,
+            // Direction of text.
+            '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+            // Separators of lines and paragraphs.
+            | '\u{2028}' | '\u{2029}'
+        )
+}
+
 /// A table without lines. The columns whose numbers are in `right` are aligned to the right.
 pub(crate) fn table(header: &[&str], right: &[usize], rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header(header.iter().copied().map(Cell::new));
     for row in rows {
-        table.add_row(row.iter().map(|text| Cell::new(plain(text))));
+        table.add_row(row.iter().map(|text| Cell::new(one_line(text))));
     }
     for index in 0..header.len() {
         if let Some(column) = table.column_mut(index) {
@@ -117,8 +151,23 @@ mod tests {
 
     #[test]
     fn a_terminal_does_not_obey_guests() {
-        assert_eq!(plain("a\x1b[31mb\tc\nd\r\u{9b}"), "a\\u{1b}[31mb\tc\nd\\r\\u{9b}");
-        assert_eq!(plain("grüß 世界"), "grüß 世界");
+        let hostile = "a\x1b[31mb\tc\nd\r\u{9b}";
+        assert_eq!(lines(hostile), "a\\u{1b}[31mb\tc\nd\\r\\u{9b}");
+        assert_eq!(one_line(hostile), "a\\u{1b}[31mb\tc\\nd\\r\\u{9b}");
+        assert_eq!(one_line("grüß 世界 👩\u{200d}🚀"), "grüß 世界 👩\u{200d}🚀");
+        for c in "\u{61c}\u{200e}\u{200f}\u{202a}\u{202e}\u{2066}\u{2069}\u{2028}".chars() {
+            let text = String::from(c);
+            assert_eq!(one_line(&text), c.escape_default().to_string());
+            assert_eq!(lines(&text), c.escape_default().to_string());
+        }
+    }
+
+    #[test]
+    fn json_means_the_same() {
+        let hostile = "[\"\u{9b}31m\u{202e}ü\"]";
+        assert_eq!(json(hostile), "[\"\\u009b31m\\u202eü\"]");
+        let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).expect("JSON");
+        assert_eq!(read(&json(hostile)), read(hostile));
     }
 
     #[test]

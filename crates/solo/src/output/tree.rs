@@ -2,7 +2,7 @@
 
 use solo_gateway::json::TreeJson;
 
-use super::text::{Style, plain};
+use super::text::{Style, one_line};
 
 /// Draws a tree, one node a line.
 pub(crate) fn tree_text(root: &TreeJson, style: Style) -> String {
@@ -26,13 +26,13 @@ fn draw_children(node: &TreeJson, indent: &str, style: Style, text: &mut String)
 /// `NAME (KIND, STRATEGY) STATE DETAIL, N restarts`.
 fn node_line(node: &TreeJson, style: Style) -> String {
     let kind = match (node.kind.as_str(), node.strategy.as_str()) {
-        (kind, "") => plain(kind),
-        ("supervisor", strategy) => plain(strategy),
-        (kind, strategy) => plain(&format!("{kind}, {strategy}")),
+        (kind, "") => one_line(kind),
+        ("supervisor", strategy) => one_line(strategy),
+        (kind, strategy) => one_line(&format!("{kind}, {strategy}")),
     };
-    let mut line = format!("{} ({kind}) {}", plain(&node.name), style.state(&node.state));
+    let mut line = format!("{} ({kind}) {}", one_line(&node.name), style.state(&node.state));
     if !node.detail.is_empty() {
-        line.push_str(&format!(" {}", plain(&node.detail)));
+        line.push_str(&format!(" {}", one_line(&node.detail)));
     }
     match node.restarts {
         0 => {}
