@@ -21,6 +21,7 @@ pub use request::{CodeSource, DeploySpec, UpdateSpec, code_source, deploy_spec, 
 /// The generated API, package `solo.v1`.
 #[allow(
     clippy::all,
+    clippy::allow_attributes_without_reason,
     unreachable_pub,
     missing_debug_implementations,
     reason = "generated; the documentation is in proto/"
@@ -34,6 +35,7 @@ pub mod cell {
     /// Package `solo.cell.v1`.
     #[allow(
         clippy::all,
+        clippy::allow_attributes_without_reason,
         unreachable_pub,
         missing_debug_implementations,
         reason = "generated; the documentation is in proto/"

@@ -27,6 +27,15 @@ use crate::vocabulary::Role;
 /// every process logs, `RUST_BACKTRACE` because it sets what a panic shows.
 const ENVIRONMENT: [&str; 3] = ["PATH", "SOLO_LOG", "RUST_BACKTRACE"];
 
+/// How glibc keeps the memory of children: few arenas, and large blocks mapped one by one, so that
+/// what a burst of large messages took goes back to the machine. Without it the kernel kept 1 GiB
+/// after 100 clients had sent 4 MiB each.
+const ALLOCATOR: [(&str, &str); 3] = [
+    ("MALLOC_ARENA_MAX", "2"),
+    ("MALLOC_MMAP_THRESHOLD_", "262144"),
+    ("MALLOC_TRIM_THRESHOLD_", "1048576"),
+];
+
 /// Highest descriptor that a child is given.
 const DESCRIPTOR_MAX: i32 = descriptors::KERNEL_METRICS;
 
@@ -122,6 +131,7 @@ impl Launcher {
             .env_clear()
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .env(HEART_PID_VARIABLE, std::process::id().to_string())
+            .envs(ALLOCATOR)
             .stdin(Stdio::null())
             .current_dir(home.root())
             // A group of its own: Ctrl-C in a terminal reaches the heart only, which ends all in

@@ -14,6 +14,7 @@ use solo_supervisor::{
 };
 use solo_types::{RestartMode, RestartPolicy};
 
+use crate::api::connections::limited;
 use crate::boot::Listeners;
 use crate::cells::InstanceReports;
 use crate::kernel::{Kernel, TENANT};
@@ -276,13 +277,13 @@ async fn until_open(kernel: &Kernel) {
 
 async fn serve_tcp(kernel: Arc<Kernel>, listeners: Arc<Listeners>) -> Result<(), String> {
     until_open(&kernel).await;
-    let incoming = listeners.tcp().map_err(|error| error.to_string())?;
+    let incoming = limited(listeners.tcp().map_err(|error| error.to_string())?);
     api::router(kernel).await.serve_with_incoming(incoming).await.map_err(|e| e.to_string())
 }
 
 async fn serve_unix(kernel: Arc<Kernel>, listeners: Arc<Listeners>) -> Result<(), String> {
     until_open(&kernel).await;
-    let incoming = listeners.unix().map_err(|error| error.to_string())?;
+    let incoming = limited(listeners.unix().map_err(|error| error.to_string())?);
     api::router(kernel).await.serve_with_incoming(incoming).await.map_err(|e| e.to_string())
 }
 

@@ -18,6 +18,10 @@ use crate::home::Home;
 /// Uploads under way at once: each holds a file and a chunk of 4 MiB.
 const UPLOADS_MAX: usize = 32;
 
+/// Code that comes inside a request and is being written: those requests hold it in memory anyway, and
+/// uploads that hang must not hold them up.
+const INLINE_MAX: usize = 64;
+
 /// All artifacts together; a disk that is full stops everything, a full store only new code.
 const STORE_BYTES_MAX: u64 = 32 << 30;
 
@@ -32,6 +36,7 @@ pub(crate) struct Artifacts {
     /// Bytes of all artifacts, those on their way included.
     used: std::sync::Arc<AtomicU64>,
     room: std::sync::Arc<tokio::sync::Semaphore>,
+    inline_room: std::sync::Arc<tokio::sync::Semaphore>,
 }
 
 /// An artifact that is on disk.
@@ -66,22 +71,31 @@ impl Artifacts {
             used: std::sync::Arc::new(AtomicU64::new(bytes_in(&home.artifacts())?)),
             home,
             room: std::sync::Arc::new(tokio::sync::Semaphore::new(UPLOADS_MAX)),
+            inline_room: std::sync::Arc::new(tokio::sync::Semaphore::new(INLINE_MAX)),
         })
     }
 
     /// Whether the artifact is there.
     pub(crate) async fn contains(&self, digest: &Digest) -> bool {
-        tokio::fs::try_exists(self.home.artifact(digest)).await.unwrap_or(false)
+        // An empty file is no artifact, whatever made it.
+        self.size(digest).await.is_some_and(|size| size > 0)
+    }
+
+    async fn size(&self, digest: &Digest) -> Option<u64> {
+        tokio::fs::metadata(self.home.artifact(digest)).await.ok().map(|metadata| metadata.len())
     }
 
     /// Stores `bytes`.
     pub(crate) async fn put(&self, bytes: &[u8]) -> Result<Stored, Problem> {
         let digest = Digest(*blake3::hash(bytes).as_bytes());
         let size_bytes = bytes.len() as u64;
-        if self.contains(&digest).await {
+        // One of another size was damaged from outside: it is written again.
+        if self.size(&digest).await == Some(size_bytes) {
             return Ok(Stored { digest, size_bytes, existed: true });
         }
-        let mut upload = self.begin(size_bytes).await?;
+        let permit = self.inline_room.clone().acquire_owned().await;
+        let permit = permit.map_err(|error| Problem::internal(error.to_string()))?;
+        let mut upload = self.begin_with(size_bytes, permit).await?;
         upload.write(bytes).await?;
         upload.finish(None).await
     }
@@ -112,6 +126,14 @@ impl Artifacts {
             )
             .remedy("try again when one has ended")
         })?;
+        self.begin_with(size_bytes, permit).await
+    }
+
+    async fn begin_with(
+        &self,
+        size_bytes: u64,
+        permit: tokio::sync::OwnedSemaphorePermit,
+    ) -> Result<Upload, Problem> {
         let claim = Claim::new(&self.used, size_bytes)?;
         let number = self.next_upload.fetch_add(1, Ordering::Relaxed);
         let path = self.home.uploads().join(format!("upload-{number}"));
@@ -260,10 +282,17 @@ impl Upload {
         }
         let stored = |existed| Stored { digest, size_bytes: self.expected, existed };
         let target = self.home.artifact(&digest);
-        if tokio::fs::try_exists(&target).await.unwrap_or(false) {
+        if tokio::fs::metadata(&target).await.is_ok_and(|known| known.len() == self.expected) {
             return Ok(stored(true));
         }
+        // The file hands bytes on in the background: only a flush tells whether they were taken.
+        self.file.flush().await.map_err(disk("write the upload"))?;
         self.file.sync_all().await.map_err(disk("sync the upload"))?;
+        let written = self.file.metadata().await.map_err(disk("look at the upload"))?.len();
+        if written != self.expected {
+            let error = io::Error::other(format!("{written} of {} bytes are there", self.expected));
+            return Err(disk("write the upload")(error));
+        }
         let Some(temporary) = self.temporary.take() else {
             return Err(Problem::internal("the upload was finished twice"));
         };

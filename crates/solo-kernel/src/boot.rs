@@ -290,6 +290,13 @@ async fn wait_for_the_end(
     tokio::select! {
         // When the API has begun the end already, this comes as the heart's answer to it.
         _ = clock::until(&mut news.terminate, |terminate| *terminate) => {
+            if !*kernel.ending.borrow() {
+                let entry = Entry::new("operator", "shutdown", "node");
+                if let Err(problem) = kernel.audit.append(entry).await {
+                    // Ending is what an operator does about a disk that fails: not refused for that.
+                    tracing::error!(%problem, "Failed to audit the shutdown");
+                }
+            }
             shut_down(Arc::clone(kernel), SHUTDOWN_TIMEOUT_MS).await;
         }
         _ = &mut news.line => return Err(KernelError::Ended("the heart is gone".into())),
@@ -309,11 +316,6 @@ pub(crate) async fn shut_down(kernel: Arc<Kernel>, timeout_ms: u64) {
     }
     let services = kernel.registry.all();
     kernel.monitor.event("", "", "shutting_down", &format!("stopping {} services", services.len()));
-    let entry = Entry::new("operator", "shutdown", "node").detail("timeout_ms", timeout_ms);
-    if let Err(problem) = kernel.audit.append(entry).await {
-        // Ending is what an operator does about a disk that fails; it is not refused for that.
-        tracing::error!(%problem, "Failed to audit the shutdown");
-    }
     let all =
         futures_util::future::join_all(services.iter().map(|service| service.quiesce(timeout_ms)));
     let budget = Duration::from_millis(timeout_ms) + Duration::from_secs(3);

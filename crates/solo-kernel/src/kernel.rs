@@ -9,6 +9,7 @@ use solo_supervisor::SupervisorHandle;
 use solo_types::{NodeId, Problem, ServiceId};
 use tokio::sync::watch;
 
+use crate::api::Intake;
 use crate::artifacts::Artifacts;
 use crate::audit::Audit;
 use crate::cells::{CellHost, Compilers};
@@ -41,6 +42,8 @@ pub(crate) struct Kernel {
     pub(crate) authority: Authority,
     pub(crate) audit: Audit,
     pub(crate) tree: std::sync::OnceLock<SupervisorHandle>,
+    /// Bytes of requests under way, over all listeners.
+    pub(crate) intake: Intake,
     /// True once the API may answer: what lives has been looked at.
     pub(crate) open: watch::Sender<bool>,
     /// True once Solo ends: no operation begins any more.
@@ -83,6 +86,7 @@ impl Kernel {
             authority: parts.authority,
             audit: parts.audit,
             tree: std::sync::OnceLock::new(),
+            intake: Intake::default(),
             open: watch::Sender::new(false),
             ending: watch::Sender::new(false),
             numbers: Mutex::new(0..0),

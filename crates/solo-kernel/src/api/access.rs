@@ -86,7 +86,7 @@ impl Principal {
                 "RIGHT_MISSING",
                 format!("the token does not allow `{}` on {name}", right.as_str()),
             )
-            .remedy(format!("ask for a token: solo grant {name} {}", right.as_str()))
+            .remedy(format!("ask the owner for a token with the right `{}`", right.as_str()))
         };
         let service = found.map_err(|_| denied())?;
         access.allows(service.id, right).map_err(|denial| match denial {

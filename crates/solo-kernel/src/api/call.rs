@@ -126,7 +126,10 @@ pub(super) async fn send(
 /// What a failure means to the caller. A service that is there but not routed is not ready yet.
 fn answered(kernel: &Kernel, service: &Service, failure: wire::Failure) -> Problem {
     let known = kernel.registry.find_id(&service.id.to_string()).is_some();
-    if not_routed_yet(&failure) && known {
+    if not_routed_yet(&failure) && !known {
+        return crate::service::not_found(service.name.as_str());
+    }
+    if not_routed_yet(&failure) {
         return Problem::new(
             ProblemKind::Unavailable,
             "NOT_READY",

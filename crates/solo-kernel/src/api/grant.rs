@@ -21,6 +21,22 @@ pub(super) async fn grant(
     principal: Principal,
     request: v1::GrantCapabilityRequest,
 ) -> Result<v1::GrantCapabilityResponse, Problem> {
+    let object: String = request.service.chars().take(80).collect();
+    let entry = Entry::new(&principal.name(), "grant", &object);
+    let outcome = mint(Arc::clone(&kernel), principal, request).await;
+    if let Err(problem) = &outcome
+        && let Err(error) = kernel.audit.append(entry.refused(&problem.reason)).await
+    {
+        tracing::error!(%error, "Failed to audit a refusal");
+    }
+    outcome
+}
+
+async fn mint(
+    kernel: Arc<Kernel>,
+    principal: Principal,
+    request: v1::GrantCapabilityRequest,
+) -> Result<v1::GrantCapabilityResponse, Problem> {
     kernel.check_open()?;
     principal.must_be_owner("grant capabilities")?;
     let rights = solo_api::rights_from_messages(&request.rights, "rights")?;

@@ -6,7 +6,9 @@
 
 mod access;
 mod call;
+pub(crate) mod connections;
 mod grant;
+mod intake;
 mod list;
 pub(crate) mod metrics;
 mod operations;
@@ -26,14 +28,19 @@ use solo_types::Problem;
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::audit::Entry;
 use crate::kernel::Kernel;
 use access::Principal;
+pub(crate) use intake::Intake;
 
 /// Requests under way on one connection; more wait in the client.
 const REQUESTS_PER_CONNECTION_MAX: usize = 256;
 
 /// HTTP/2 streams of one connection, watches included.
 const STREAMS_PER_CONNECTION_MAX: u32 = 1_024;
+
+/// A connection that says nothing for so long is asked whether it lives, and after as long is closed.
+const KEEPALIVE: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// The service over the kernel. Clones share it.
 #[derive(Debug, Clone)]
@@ -42,9 +49,14 @@ pub(crate) struct Api {
 }
 
 /// Makes the router of one listener.
-pub(crate) async fn router(kernel: Arc<Kernel>) -> tonic::transport::server::Router {
+pub(crate) async fn router(
+    kernel: Arc<Kernel>,
+) -> tonic::transport::server::Router<
+    tower::layer::util::Stack<intake::Intake, tower::layer::util::Identity>,
+> {
     let (health_reporter, health) = tonic_health::server::health_reporter();
     health_reporter.set_serving::<SoloServiceServer<Api>>().await;
+    let intake = kernel.intake.clone();
     let service = SoloServiceServer::new(Api { kernel })
         .max_decoding_message_size(solo_api::WIRE_MESSAGE_BYTES_MAX)
         .max_encoding_message_size(solo_api::WIRE_MESSAGE_BYTES_MAX);
@@ -52,16 +64,24 @@ pub(crate) async fn router(kernel: Arc<Kernel>) -> tonic::transport::server::Rou
         .concurrency_limit_per_connection(REQUESTS_PER_CONNECTION_MAX)
         .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
         .tcp_nodelay(true)
-        .http2_keepalive_interval(Some(std::time::Duration::from_secs(30)));
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE))
+        .layer(intake);
     let mut router = server.add_service(health).add_service(service);
     // The descriptors were made by this build; were they damaged, the API would still serve.
-    match tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(solo_api::DESCRIPTORS)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()
-    {
-        Ok(reflection) => router = router.add_service(reflection),
-        Err(error) => tracing::error!(%error, "Failed to set reflection up"),
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(solo_api::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+            .with_service_name("solo.v1.SoloService")
+            .with_service_name("grpc.health.v1.Health")
+    };
+    // Common clients still ask in the older version of the protocol.
+    match (reflection().build_v1(), reflection().build_v1alpha()) {
+        (Ok(now), Ok(older)) => router = router.add_service(now).add_service(older),
+        (Err(error), _) | (_, Err(error)) => {
+            tracing::error!(%error, "Failed to set reflection up");
+        }
     }
     router
 }
@@ -80,7 +100,13 @@ impl Api {
         let began = Instant::now();
         let outcome = match access::principal(&self.kernel, request.metadata()) {
             Ok(principal) => work(Arc::clone(&self.kernel), principal, request.into_inner()).await,
-            Err(problem) => Err(problem),
+            Err(problem) => {
+                let entry = Entry::new("unknown", method, "").refused(&problem.reason);
+                if let Err(error) = self.kernel.audit.append(entry).await {
+                    tracing::error!(%error, "Failed to audit a refusal");
+                }
+                Err(problem)
+            }
         };
         self.kernel.metrics.request(method, began.elapsed());
         outcome.map(Response::new).map_err(|problem| self.refuse(method, &problem))

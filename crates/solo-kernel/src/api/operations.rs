@@ -12,6 +12,9 @@ use crate::boot;
 use crate::kernel::Kernel;
 use crate::service::{self, Deployed, Strategy, Updated};
 
+/// What the answer to a shutdown needs to reach a client of this machine.
+const ANSWER_FIRST: std::time::Duration = std::time::Duration::from_millis(100);
+
 fn ms(duration: std::time::Duration) -> f64 {
     duration.as_secs_f64() * 1_000.0
 }
@@ -204,7 +207,12 @@ pub(super) async fn shutdown(
         return Err(Problem::invalid("INVALID_TIMEOUT", "timeout_ms", &rule));
     }
     let services = u32::try_from(kernel.registry.count()).unwrap_or(u32::MAX);
-    // The answer goes out while the services stop; the heart ends the process that runs this task.
-    tokio::spawn(boot::shut_down(kernel, timeout_ms));
+    let entry = Entry::new(&principal.name(), "shutdown", "node").detail("timeout_ms", timeout_ms);
+    kernel.audit.append(entry).await?;
+    // The answer goes out first; the heart ends the process that runs this task.
+    tokio::spawn(async move {
+        tokio::time::sleep(ANSWER_FIRST).await;
+        boot::shut_down(kernel, timeout_ms).await;
+    });
     Ok(v1::ShutdownResponse { services })
 }

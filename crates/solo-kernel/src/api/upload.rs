@@ -12,9 +12,28 @@ use super::access::Principal;
 use crate::kernel::Kernel;
 
 /// A client that sends nothing for so long has gone, or holds a place for nothing.
-const CHUNK_TIMEOUT: Duration = Duration::from_secs(30);
+const CHUNK_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// The whole upload: 128 MiB at a quarter of a megabyte per second.
+const UPLOAD_TIMEOUT: Duration = Duration::from_secs(600);
 
 pub(super) async fn upload(
+    kernel: Arc<Kernel>,
+    principal: Principal,
+    stream: Streaming<v1::UploadArtifactRequest>,
+) -> Result<v1::UploadArtifactResponse, Problem> {
+    match tokio::time::timeout(UPLOAD_TIMEOUT, receive(kernel, principal, stream)).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(Problem::new(
+            ProblemKind::DeadlineExceeded,
+            "UPLOAD_STALLED",
+            format!("the upload took more than {} s", UPLOAD_TIMEOUT.as_secs()),
+        )
+        .remedy("send it again over a faster way")),
+    }
+}
+
+async fn receive(
     kernel: Arc<Kernel>,
     principal: Principal,
     mut stream: Streaming<v1::UploadArtifactRequest>,
@@ -37,6 +56,10 @@ pub(super) async fn upload(
             let rule = "there is one header, and it comes first";
             return Err(Problem::invalid("SECOND_HEADER", "part", rule));
         };
+        if chunk.is_empty() {
+            let rule = "a chunk has at least one byte";
+            return Err(Problem::invalid("EMPTY_PART", "chunk", rule));
+        }
         if chunk.len() > bounds::CHUNK_BYTES_MAX {
             let rule = format!("the chunk has {} bytes, the limit is 4 MiB", chunk.len());
             return Err(

@@ -61,6 +61,11 @@ pub(super) async fn watch(
             return Err(Problem::invalid("INVALID_TAIL", "tail", &rule));
         }
         Some(tail) => kernel.monitor.tail(&watching.filter, tail as usize),
+        None if request.cursor > *kernel.monitor.latest().borrow() => {
+            let rule = "no record has had this cursor yet: it is another home's";
+            return Err(Problem::invalid("INVALID_CURSOR", "cursor", rule)
+                .remedy("start again without a cursor"));
+        }
         None => Position::after(request.cursor),
     };
     let permit = WATCHERS.try_acquire().map_err(|_| {
@@ -75,9 +80,20 @@ pub(super) async fn watch(
     // Ends with the stream: every send fails once the client has gone, and so does the wait.
     tokio::spawn(async move {
         let _permit = permit;
-        tokio::select! {
-            () = pump(&kernel, &watching, position, &out) => {}
-            () = out.closed() => {}
+        let pumping = tokio::spawn({
+            let out = out.clone();
+            async move {
+                tokio::select! {
+                    () = pump(&kernel, &watching, position, &out) => {}
+                    () = out.closed() => {}
+                }
+            }
+        });
+        if let Err(error) = pumping.await {
+            tracing::error!(%error, "A watch failed inside");
+            let problem = Problem::internal("the watch failed inside; resume it with its cursor");
+            // The client may have gone.
+            let _gone = out.send(Err(solo_api::status_from_problem(&problem))).await;
         }
     });
     Ok(Box::pin(ReceiverStream::new(stream)))

@@ -125,7 +125,11 @@ impl Compilers {
         let Some(cell) = self.free.lock().pop() else {
             return Err(Problem::internal("no compiler cell is free although one should be"));
         };
-        let outcome = self.compile_in(&cell, digest, format, engine, &text_path).await;
+        let mut outcome = self.compile_in(&cell, digest, format, engine, &text_path).await;
+        if outcome.as_ref().is_err_and(|problem| problem.reason == "COMPILER_DIED") {
+            // It may have been an accident: the second death is the code's.
+            outcome = self.compile_in(&cell, digest, format, engine, &text_path).await;
+        }
         self.free.lock().push(cell);
         let artifact = outcome?;
         let (wanted, found) = (engine.to_owned(), artifact.clone());
@@ -141,6 +145,15 @@ impl Compilers {
         engine: &str,
         output_path: &str,
     ) -> Result<CompiledArtifact, Problem> {
+        let artifact = self.home.artifact(&digest);
+        if !tokio::fs::try_exists(&artifact).await.unwrap_or(false) {
+            return Err(Problem::new(
+                ProblemKind::FailedPrecondition,
+                "ARTIFACT_MISSING",
+                format!("the artifact {digest} is gone from the store"),
+            )
+            .remedy("somebody removed it from SOLO_HOME: update the service with its code"));
+        }
         let start = |error: crate::heart::HeartError| {
             Problem::new(ProblemKind::Unavailable, "COMPILER_DOWN", error.to_string())
                 .remedy("try again; `solo doctor` checks the machine")
@@ -161,7 +174,7 @@ impl Compilers {
                 .remedy("end Solo and start it again, so that all cells are of one version"));
             }
             let request = wire::CompileRequest {
-                artifact_path: self.home.artifact(&digest).display().to_string(),
+                artifact_path: artifact.display().to_string(),
                 output_path: output_path.to_owned(),
                 format: format.to_owned(),
             };
@@ -241,6 +254,7 @@ fn refused(failure: wire::CompileFailure) -> Problem {
     };
     let remedy = match failure.reason.as_str() {
         "NOT_WASM" => "send a WebAssembly component or core module, binary or in text format",
+        "INVALID_TEXT" => "correct the text at the line and column",
         "INVALID_WASM" => "the code is damaged or uses a proposal that is off: build it again",
         "UNKNOWN_IMPORT" => "build against the imports that Solo provides (docs/guests.md)",
         "NOT_A_SERVICE" => "export a function, `solo:service/handler`, or `wasi:cli/run`",

@@ -2,6 +2,7 @@
 //! away its own lines only.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::ops::Bound;
 use std::sync::Arc;
 
 use super::{Filter, Page, Position, Record};
@@ -93,8 +94,8 @@ impl Rings {
 
     pub(super) fn read(&self, filter: &Filter, position: &mut Position, max: usize) -> Page {
         let mut page = Page { missed: self.missed(filter, position), ..Page::default() };
-        let behind = position.cursor + 1;
-        for record in self.order.range(behind..).map(|(_, record)| record) {
+        let behind = (Bound::Excluded(position.cursor), Bound::Unbounded);
+        for record in self.order.range(behind).map(|(_, record)| record) {
             if page.records.len() == max {
                 break;
             }
@@ -125,7 +126,10 @@ impl Rings {
                 Some(passed) => missed += ring.evicted().saturating_sub(*passed),
                 None => {
                     let oldest = ring.records.front().map_or(0, |record| record.cursor);
-                    if ring.evicted() > 0 && oldest > position.cursor + 1 && position.resumed() {
+                    if ring.evicted() > 0
+                        && oldest > position.cursor.saturating_add(1)
+                        && position.resumed()
+                    {
                         missed += 1;
                     }
                 }

@@ -186,7 +186,11 @@ impl<'a> Actor<'a> {
         tracing::warn!(%problem, service = %self.service.id, "Failed to start a service");
         self.service.note_failed_start(problem);
         let now_ms = u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX);
-        match self.tracker.on_exit(now_ms, ExitKind::Abnormal) {
+        // Code that is gone or cannot be compiled does not mend itself.
+        let hopeless = problem.kind == solo_types::ProblemKind::InvalidArgument
+            || problem.reason == "ARTIFACT_MISSING";
+        let exit = if hopeless { ExitKind::Permanent } else { ExitKind::Abnormal };
+        match self.tracker.on_exit(now_ms, exit) {
             Verdict::Restart { delay_ms } => {
                 self.retry_at = Some(Instant::now() + Duration::from_millis(delay_ms.max(1)));
             }

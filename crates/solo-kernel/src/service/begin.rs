@@ -4,6 +4,7 @@
 use solo_types::{Exit, ExitReason, InstanceState, Problem, ServiceState};
 
 use super::Service;
+use super::state::InstanceView;
 use crate::cells::CellHandle;
 use crate::clock;
 use crate::kernel::Kernel;
@@ -88,7 +89,13 @@ impl Service {
             (state.revision, std::sync::Arc::clone(&state.spec))
         };
         // After an upgrade the artifact may have to be compiled for another engine.
-        let compiled = kernel.compilers.compile(spec.digest, "", &cell.engine).await?;
+        let compiled = match kernel.compilers.compile(spec.digest, "", &cell.engine).await {
+            Ok(compiled) => compiled,
+            Err(problem) => {
+                self.with_state(|state| state.set_state(numbers, InstanceState::Restarting));
+                return Err(problem);
+            }
+        };
         let message = solo_api::cell_spec(self.id, revision, &spec, compiled.path);
         let ids = numbers.iter().map(|number| self.instance_id(*number)).collect();
         match cell.start(message, ids).await {
@@ -136,7 +143,14 @@ impl Service {
         if let Err(error) = kept {
             tracing::error!(%error, service = %self.id, "Failed to write down how a service ended");
         }
-        self.with_state(|state| state.outcome = Some(outcome));
+        self.with_state(|state| {
+            if ended == ServiceState::Failed {
+                for view in state.instances.values_mut() {
+                    view.state = InstanceState::Failed;
+                }
+            }
+            state.outcome = Some(outcome);
+        });
         if ended == ServiceState::Failed {
             let message = self
                 .state
@@ -163,7 +177,15 @@ impl Service {
             at_unix_ms: clock::unix_ms(),
             permanent: false,
         };
-        self.with_state(|state| state.push_exit(String::new(), exit));
+        self.with_state(|state| {
+            let waiting = |view: &&mut InstanceView| view.state == InstanceState::Restarting;
+            for view in state.instances.values_mut().filter(waiting) {
+                view.restarts_before += 1;
+                view.last_exit = Some(exit.clone());
+            }
+            let first = state.instances.keys().next().copied().unwrap_or(0);
+            state.push_exit(self.instance_id(first), exit);
+        });
     }
 }
 

@@ -20,8 +20,9 @@ pub(crate) use rows::{
 };
 pub(crate) use rows::{
     find_compiled, find_idempotent, find_tombstone, finish_rollout, forget_old, insert_grant,
-    insert_service, kill_service, latest_revision_of_name, load_services, put_compiled,
-    put_idempotent, referenced_digests, reserve_service_numbers, set_outcome, start_rollout,
+    insert_service, kill_service, latest_revision_of_name, load_services, load_tombstones,
+    put_compiled, put_idempotent, referenced_digests, reserve_service_numbers, set_outcome,
+    start_rollout,
 };
 
 /// Jobs that may wait for the thread. Each API operation has at most one, so this bounds the

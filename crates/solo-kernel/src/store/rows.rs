@@ -264,6 +264,22 @@ pub(crate) fn set_outcome(
     Ok(())
 }
 
+/// All killed services that are remembered, the newest of each name, by name.
+pub(crate) fn load_tombstones(
+    connection: &Connection,
+    tenant: &str,
+) -> Result<Vec<Tombstone>, StoreError> {
+    let mut statement = connection.prepare(
+        "SELECT DISTINCT name FROM services WHERE killed = 1 AND tenant = ?1 ORDER BY name",
+    )?;
+    let names = statement.query_map([tenant], |row| row.get::<_, String>(0))?;
+    let mut tombstones = Vec::new();
+    for name in names {
+        tombstones.extend(find_tombstone(connection, tenant, &name?)?);
+    }
+    Ok(tombstones)
+}
+
 /// Makes a tombstone of a service.
 pub(crate) fn kill_service(
     connection: &Connection,

@@ -91,7 +91,7 @@ async fn code_that_is_none() {
         ("truncated", component[..component.len() / 2].to_vec(), "INVALID_WASM"),
         ("header", b"\0asm".to_vec(), "INVALID_WASM"),
         ("flipped", flip(&component), "INVALID_WASM"),
-        ("wat", b"(component (frob))".to_vec(), "INVALID_WASM"),
+        ("wat", b"(component (frob))".to_vec(), "INVALID_TEXT"),
         ("import", unknown_import.into(), "UNKNOWN_IMPORT"),
         ("nothing", b"(component)".to_vec(), "NOT_A_SERVICE"),
     ] {

@@ -71,6 +71,18 @@ async fn logs_are_tailed_followed_and_resumed_across_a_kernel() {
     assert!(line(&next(&mut resumed).await).is_some_and(|text| text.contains("later")));
 }
 
+/// A cursor that no record had is refused, not taken for the end of time.
+#[tokio::test]
+async fn a_cursor_from_another_home() {
+    let solo = Solo::start().await;
+    let client = solo.answering().await;
+    for follow in [false, true] {
+        let request = v1::WatchRequest { cursor: u64::MAX, follow, ..Default::default() };
+        let status = client.grpc().watch(request).await.expect_err("refused");
+        assert_eq!(solo_api::problem_from_status(&status).reason, "INVALID_CURSOR");
+    }
+}
+
 /// A4: who reads slowly is told what was missed, and slows nobody.
 #[tokio::test]
 async fn a_watcher_is_told_what_it_missed() {

@@ -141,6 +141,11 @@ async fn a_killed_service_is_remembered_and_its_name_is_free() {
     let status = client.status("counter").await.expect("status");
     assert_eq!(status.state(), v1::ServiceState::Killed);
     assert_eq!(client.names().await, Vec::<String>::new());
+    let killed =
+        v1::ListRequest { states: vec![v1::ServiceState::Killed.into()], ..Default::default() };
+    let killed =
+        client.grpc().list(client.request(killed, DEADLINE)).await.expect("list").into_inner();
+    assert_eq!(killed.services[0].name, "counter");
     assert_eq!(client.kill("counter", false).await.expect_err("gone").reason, "NO_SUCH_SERVICE");
     assert_eq!(client.call("counter", "get").await.expect_err("gone").reason, "NO_SUCH_SERVICE");
     let again = client.deploy(deploy("counter", guest_bytes("counter"))).await.expect("again");
@@ -271,6 +276,76 @@ async fn tcp_health_and_reflection() {
     let answer = client.server_reflection_info(tokio_stream::iter([request])).await;
     let answer = answer.expect("reflection").into_inner().message().await.expect("message");
     assert!(format!("{answer:?}").contains("solo.v1.SoloService"), "{answer:?}");
+}
+
+/// A3: also what the transport refuses has a reason and a remedy.
+#[tokio::test]
+async fn errors_of_the_transport_have_reasons() {
+    let solo = Solo::start().await;
+    let client = solo.answering().await;
+    let mut grpc = tonic::client::Grpc::new(client.channel());
+    let mut refused = async |path: &'static str, message: v1::DeployRequest| {
+        grpc.ready().await.expect("ready");
+        let codec = tonic_prost::ProstCodec::<v1::DeployRequest, v1::DeployResponse>::default();
+        let path = tonic::codegen::http::uri::PathAndQuery::from_static(path);
+        let answer = grpc.unary(tonic::Request::new(message), path, codec).await;
+        solo_api::problem_from_status(&answer.expect_err("refused"))
+    };
+    let huge = refused("/solo.v1.SoloService/Deploy", deploy("huge", vec![0; 20 << 20])).await;
+    assert_eq!(huge.reason, "MESSAGE_TOO_LARGE", "{huge:?}");
+    let none = refused("/solo.v1.SoloService/Frobnicate", v1::DeployRequest::default()).await;
+    assert_eq!(none.reason, "NO_SUCH_METHOD", "{none:?}");
+    // A service's name where a message is expected.
+    let odd = refused("/solo.v1.SoloService/Shutdown", deploy("odd", ADDER)).await;
+    assert_eq!(odd.reason, "MALFORMED_REQUEST", "{odd:?}");
+    for problem in [huge, none, odd] {
+        assert!(!problem.remedy.is_empty(), "{problem:?}");
+    }
+    assert_eq!(client.names().await, Vec::<String>::new());
+}
+
+/// A compiler that is killed by accident costs time, not the deployment.
+#[tokio::test]
+async fn the_death_of_a_compiler_is_no_fault_of_the_code() {
+    let solo = Solo::start().await;
+    let client = solo.answering().await;
+    let compiler = solo.pid("cells/compiler-0").await;
+    let deploying = {
+        let client = client.clone();
+        tokio::spawn(async move { client.deploy(deploy("js", guest_bytes("calculator-js"))).await })
+    };
+    eventually("it compiles", || async {
+        let stat = std::fs::read_to_string(format!("/proc/{compiler}/stat")).ok()?;
+        let fields: Vec<&str> = stat.rsplit(')').next()?.split_whitespace().collect();
+        // Field 14 of the whole line, user time in ticks.
+        (fields.get(11)?.parse::<u64>().ok()? > 20).then_some(())
+    })
+    .await;
+    crate::harness::kill(compiler);
+    let deployed = deploying.await.expect("no panic").expect("deployed all the same");
+    assert_eq!(deployed.kind(), v1::ServiceKind::Typed);
+}
+
+/// What somebody removed from the home is missed with a plain word, and other services go on.
+#[tokio::test]
+async fn an_artifact_that_is_gone() {
+    let mut solo = Solo::start().await;
+    let client = solo.answering().await;
+    client.deploy(deploy("adder", ADDER)).await.expect("deploy");
+    let gone =
+        client.deploy(deploy("counter", guest_bytes("counter"))).await.expect("deploy").digest;
+    solo.kill_heart().await;
+    std::fs::remove_file(solo.home().join("artifacts").join(&gone)).expect("remove");
+    std::fs::remove_dir_all(solo.home().join("compiled")).expect("remove");
+    solo.up().await;
+    let client = solo.answering().await;
+    let status = eventually("it has failed", || async {
+        let status = client.status("counter").await.expect("status");
+        (status.state() == v1::ServiceState::Failed).then_some(status)
+    })
+    .await;
+    assert!(status.last_exit.expect("an exit").message.contains("gone from the store"));
+    assert_eq!(client.json_call("adder", "add", "[1, 2]").await.as_deref(), Ok("3"));
 }
 
 /// Shutdown through the API: services stop, processes end, and all is there again next time.
