@@ -25,6 +25,10 @@ pub(crate) const END_WAIT: Duration = Duration::from_secs(2);
 /// From SIGKILL to the end of the heart: a process in an uninterruptible wait must not hold it.
 pub(crate) const KILL_WAIT: Duration = Duration::from_secs(5);
 
+/// The kernel says `ready` every two seconds; after five silent rounds it hangs, and a new one takes
+/// over under running services.
+const KERNEL_SILENCE_MAX: Duration = Duration::from_secs(10);
+
 /// From SIGTERM (or its goodbye on the control socket) to SIGKILL for a kernel that is to restart.
 pub(crate) const KERNEL_TERM_WAIT: Duration = Duration::from_secs(5);
 
@@ -50,6 +54,8 @@ enum Life {
         planned: bool,
         /// When patience ends.
         kill_at: Option<Duration>,
+        /// When a kernel that has been heard is taken for one that hangs.
+        silent_at: Option<Duration>,
     },
     /// Not to be started again.
     Over,
@@ -105,6 +111,7 @@ impl Keeper {
             Event::Request(request) => self.requested(now, request, &mut out),
             Event::ControlClosed => {
                 out.push(Action::CloseControl);
+                self.kernel.stop_listening();
                 if let Life::Running { kill_at, .. } = &mut self.kernel.life {
                     kill_at.get_or_insert(now + KERNEL_TERM_WAIT);
                 }
@@ -133,7 +140,14 @@ impl Keeper {
     }
 
     fn started(&mut self, now: Duration, role: Role, pid: u32, out: &mut Vec<Action>) {
-        let life = |ready| Life::Running { pid, since: now, ready, planned: false, kill_at: None };
+        let life = |ready| Life::Running {
+            pid,
+            since: now,
+            ready,
+            planned: false,
+            kill_at: None,
+            silent_at: None,
+        };
         match role {
             Role::Kernel => {
                 self.kernel.life = life(false);
@@ -219,12 +233,16 @@ impl Keeper {
     fn requested(&mut self, now: Duration, request: Request, out: &mut Vec<Action>) {
         match request {
             Request::Ready => {
-                if let Life::Running { ready, since, .. } = &mut self.kernel.life
-                    && !*ready
-                {
-                    *ready = true;
-                    let after = now.saturating_sub(*since);
-                    out.push(Action::Notice(Notice::KernelReady { after }));
+                if let Life::Running { ready, since, silent_at, .. } = &mut self.kernel.life {
+                    if !*ready {
+                        *ready = true;
+                        let after = now.saturating_sub(*since);
+                        out.push(Action::Notice(Notice::KernelReady { after }));
+                    }
+                    // From now on silence means that it hangs. An end has deadlines of its own.
+                    if self.phase == Phase::Running {
+                        *silent_at = Some(now + KERNEL_SILENCE_MAX);
+                    }
                 }
             }
             Request::Spawn { cell, kind } => match self.spawn_refusal(&cell) {
@@ -267,6 +285,7 @@ impl Keeper {
             Phase::Running => {
                 out.push(Action::Notice(Notice::Stopping));
                 self.phase = Phase::Stopping { until: now + STOP_WAIT };
+                self.kernel.stop_listening();
                 self.gateway.hold();
                 // The front door first: no new work comes in while the services stop.
                 out.extend(self.gateway.pid().map(|pid| Action::Terminate { pid }));
@@ -285,8 +304,9 @@ impl Keeper {
             return;
         }
         match &mut self.kernel.life {
-            Life::Running { pid, planned, kill_at, .. } => {
+            Life::Running { pid, planned, kill_at, silent_at, .. } => {
                 *planned = true;
+                *silent_at = None;
                 kill_at.get_or_insert(now + KERNEL_TERM_WAIT);
                 out.push(Action::Terminate { pid: *pid });
             }
@@ -300,6 +320,7 @@ impl Keeper {
         if matches!(self.phase, Phase::Ending { .. } | Phase::Finished) {
             return;
         }
+        self.kernel.stop_listening();
         let kill_at = now + END_WAIT;
         self.phase = Phase::Ending { kill_at: Some(kill_at), give_up_at: kill_at + KILL_WAIT };
         self.gateway.hold();
@@ -310,11 +331,15 @@ impl Keeper {
 
     /// Does what is due at `now`.
     fn advance(&mut self, now: Duration, out: &mut Vec<Action>) {
-        if let Life::Running { pid, kill_at, .. } = &mut self.kernel.life
-            && kill_at.is_some_and(|at| at <= now)
-        {
-            *kill_at = None;
-            out.push(Action::Kill { pid: *pid });
+        if let Life::Running { pid, kill_at, silent_at, .. } = &mut self.kernel.life {
+            if kill_at.is_some_and(|at| at <= now) {
+                *kill_at = None;
+                out.push(Action::Kill { pid: *pid });
+            }
+            if silent_at.is_some_and(|at| at <= now) {
+                *silent_at = None;
+                out.extend([Action::Notice(Notice::KernelSilent), Action::Kill { pid: *pid }]);
+            }
         }
         if let Phase::Stopping { until } = self.phase
             && until <= now
@@ -373,8 +398,15 @@ impl Kept {
     fn deadline(&self) -> Option<Duration> {
         match self.life {
             Life::Waiting { at } => Some(at),
-            Life::Running { kill_at, .. } => kill_at,
+            Life::Running { kill_at, silent_at, .. } => kill_at.into_iter().chain(silent_at).min(),
             Life::Starting | Life::Over => None,
+        }
+    }
+
+    /// Waits for signs of life no more: the end has deadlines of its own.
+    fn stop_listening(&mut self) {
+        if let Life::Running { silent_at, .. } = &mut self.life {
+            *silent_at = None;
         }
     }
 

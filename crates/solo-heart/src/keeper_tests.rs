@@ -238,3 +238,16 @@ fn an_end_without_a_kernel_does_not_wait_for_one() {
 fn strangers_are_reaped_and_forgotten() {
     assert_eq!(Node::up().die(4711), []);
 }
+
+#[test]
+fn a_kernel_that_falls_silent_is_killed_but_not_while_it_stops_services() {
+    let mut node = Node::up();
+    for _ in 0..10 {
+        assert_eq!(node.wait(Duration::from_secs(2)), []);
+        node.tell(Event::Request(Request::Ready));
+    }
+    assert_eq!(node.wait(KERNEL_SILENCE_MAX), [Action::Kill { pid: KERNEL }]);
+    let mut node = Node::up();
+    node.tell(Event::Terminate);
+    assert_eq!(node.wait(KERNEL_SILENCE_MAX * 2), []);
+}

@@ -39,7 +39,7 @@ pub enum CellKind {
 /// From the kernel to the heart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
-    /// The kernel answers its API.
+    /// The kernel answers its API. Said again every two seconds: a kernel that falls silent hangs.
     Ready,
     /// Start a cell. Answered by `Spawned` or `SpawnFailed`.
     Spawn {

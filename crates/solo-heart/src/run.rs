@@ -314,6 +314,7 @@ fn announce(notice: &Notice) {
             info!(after_ms = after.as_millis(), "The kernel is ready");
         }
         Notice::KernelCutOff => warn!("Killing the kernel"),
+        Notice::KernelSilent => warn!("Killing the kernel: it has been silent for too long"),
         Notice::Stopping => info!("Stopping: first the services, then Solo"),
         Notice::Ending => info!("Ending all processes"),
         Notice::Killing => warn!("Killing processes that did not end in time"),

@@ -74,6 +74,7 @@ pub(crate) enum Notice {
     Restarting { role: Role, delay: Duration, failures: u32 },
     KernelReady { after: Duration },
     KernelCutOff,
+    KernelSilent,
     Stopping,
     Ending,
     Killing,

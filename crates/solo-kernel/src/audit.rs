@@ -58,12 +58,19 @@ pub(crate) struct Audit {
     /// Taken by the actor while it lives.
     queue: Arc<Mutex<mpsc::Receiver<Waiting>>>,
     path: PathBuf,
+    /// Why nothing can be written at present.
+    trouble: Arc<parking_lot::Mutex<Option<String>>>,
 }
 
 impl Audit {
     pub(crate) fn new(path: PathBuf) -> Self {
         let (entries, queue) = mpsc::channel(QUEUE_MAX);
-        Self { entries, queue: Arc::new(Mutex::new(queue)), path }
+        Self { entries, queue: Arc::new(Mutex::new(queue)), path, trouble: Arc::default() }
+    }
+
+    /// Why nothing can be written at present; none when all is well.
+    pub(crate) fn trouble(&self) -> Option<String> {
+        self.trouble.lock().clone()
     }
 
     /// Writes an entry; answers once it is on disk.
@@ -79,7 +86,10 @@ impl Audit {
         let path = self.path.clone();
         let opened = tokio::task::spawn_blocking(move || AuditLog::open(&path)).await;
         let mut log = match opened {
-            Ok(Ok(log)) => log,
+            Ok(Ok(log)) => {
+                *self.trouble.lock() = None;
+                log
+            }
             Ok(Err(error)) => return self.refuse_all(&mut queue, &error.to_string()).await,
             Err(error) => return Err(error.to_string()),
         };
@@ -116,6 +126,7 @@ impl Audit {
         error: &str,
     ) -> Result<(), String> {
         tracing::error!(error, path = %self.path.display(), "The audit log cannot be used");
+        *self.trouble.lock() = Some(error.to_owned());
         let again = tokio::time::sleep(std::time::Duration::from_secs(5));
         tokio::pin!(again);
         loop {

@@ -33,6 +33,9 @@ const THREADS: usize = 2;
 /// A kernel that starts waits so long for a cell that lives; then it serves, and learns later.
 const ADOPT_TIMEOUT: Duration = Duration::from_millis(400);
 
+/// Between two signs of life; the heart takes five missing ones for death.
+const BEAT_INTERVAL: Duration = Duration::from_secs(2);
+
 /// Services are given this long to stop when the operator ends Solo without saying how long.
 const SHUTDOWN_TIMEOUT_MS: u64 = 30_000;
 
@@ -287,6 +290,8 @@ async fn wait_for_the_end(
     tree: &solo_supervisor::SupervisorHandle,
     mut news: HeartNews,
 ) -> Result<(), KernelError> {
+    // Goes on while the services stop.
+    let mut beating = tokio::spawn(beat(Arc::clone(kernel)));
     tokio::select! {
         // When the API has begun the end already, this comes as the heart's answer to it.
         _ = clock::until(&mut news.terminate, |terminate| *terminate) => {
@@ -300,6 +305,9 @@ async fn wait_for_the_end(
             shut_down(Arc::clone(kernel), SHUTDOWN_TIMEOUT_MS).await;
         }
         _ = &mut news.line => return Err(KernelError::Ended("the heart is gone".into())),
+        beat = &mut beating => {
+            return Err(KernelError::Ended(beat.unwrap_or_else(|error| error.to_string())));
+        }
         end = tree.wait() => {
             return Err(KernelError::Ended(format!("the tree of actors gave up: {end:?}")));
         }
@@ -307,6 +315,16 @@ async fn wait_for_the_end(
     // The heart ends this process; its signal comes at once.
     tokio::time::sleep(Duration::from_secs(10)).await;
     Ok(())
+}
+
+/// Tells the heart that this kernel lives, until that is not possible any more.
+async fn beat(kernel: Arc<Kernel>) -> String {
+    loop {
+        tokio::time::sleep(BEAT_INTERVAL).await;
+        if let Err(error) = kernel.heart.ready().await {
+            return error.to_string();
+        }
+    }
 }
 
 /// Stops all services and then, through the heart, Solo. Runs once.

@@ -45,6 +45,12 @@ fn node(kernel: &Kernel, from: &Node) -> v1::TreeNode {
         if let Some(found) = kernel.registry.find_id(&from.name) {
             return of_service(&found);
         }
+        if from.name == "audit"
+            && let Some(trouble) = kernel.audit.trouble()
+        {
+            // The actor lives; what it is for does not.
+            return v1::TreeNode { state: "failed".to_owned(), detail: trouble, ..plain };
+        }
         return plain;
     }
     let mut children: Vec<_> = from.children.iter().map(|child| node(kernel, child)).collect();

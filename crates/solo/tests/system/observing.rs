@@ -71,6 +71,26 @@ async fn logs_are_tailed_followed_and_resumed_across_a_kernel() {
     assert!(line(&next(&mut resumed).await).is_some_and(|text| text.contains("later")));
 }
 
+/// C6: a log that was changed stops operations, says so, and leaves services alone.
+#[tokio::test]
+async fn a_changed_audit_log_stops_operations() {
+    let mut solo = Solo::start().await;
+    let client = solo.answering().await;
+    client.deploy(deploy("adder", ADDER)).await.expect("deploy");
+    solo.kill_heart().await;
+    let path = solo.home().join("audit/audit.jsonl");
+    let text = std::fs::read_to_string(&path).expect("audit log");
+    std::fs::write(&path, text.replace("adder", "bdder")).expect("write");
+    solo.up().await;
+    let client = solo.answering().await;
+    assert_eq!(client.json_call("adder", "add", "[1, 2]").await.as_deref(), Ok("3"));
+    let problem = client.kill("adder", false).await.expect_err("refused");
+    assert_eq!(problem.reason, "AUDIT_UNWRITABLE");
+    assert_eq!(client.names().await, ["adder"]);
+    let tree = solo.json(&["tree"]).to_string();
+    assert!(tree.contains("\"failed\""), "{tree}");
+}
+
 /// A cursor that no record had is refused, not taken for the end of time.
 #[tokio::test]
 async fn a_cursor_from_another_home() {

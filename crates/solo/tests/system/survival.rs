@@ -137,6 +137,21 @@ async fn the_kernel_is_replaced_under_running_services() {
     assert_eq!(client.call("counter", "get").await.as_deref(), Ok("5"));
 }
 
+/// P1: a kernel that hangs is replaced like one that died.
+#[tokio::test]
+async fn a_kernel_that_hangs_is_replaced() {
+    let solo = Solo::start().await;
+    let client = ping_counter(&solo).await;
+    client.call("counter", "add 3").await.expect("add");
+    let old = solo.pid("kernel").await;
+    let stopped = nix::unistd::Pid::from_raw(old);
+    nix::sys::signal::kill(stopped, nix::sys::signal::Signal::SIGSTOP).expect("signal");
+    eventually("another kernel", || async { (solo.pid("kernel").await != old).then_some(()) })
+        .await;
+    let client = solo.answering().await;
+    assert_eq!(client.call("counter", "get").await.as_deref(), Ok("3"));
+}
+
 /// A heart that holds the home is not disturbed by a second one.
 #[tokio::test]
 async fn a_home_has_one_heart() {
