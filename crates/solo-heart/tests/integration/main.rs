@@ -32,7 +32,11 @@ fn addresses_descriptors_and_environment_are_as_promised() {
         .split(',')
         .collect();
     variables.retain(|name| !["PATH", "RUST_BACKTRACE"].contains(name));
-    assert_eq!(variables, ["SOLO_HEART_PID"], "SOLO_LOG is not set here, all else stays out");
+    assert_eq!(
+        variables,
+        ["MALLOC_ARENA_MAX", "MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "SOLO_HEART_PID"],
+        "SOLO_LOG is not set here, all else stays out"
+    );
     assert_eq!(log.matches("socket:").count(), 2, "{log}");
 }
 
