@@ -5,6 +5,7 @@
 //! files that the compiler cell wrote, and nothing that a guest does. It decides nothing about what
 //! should run: that is the kernel's.
 
+mod clean;
 pub mod compiler;
 mod describe;
 pub mod engine;

@@ -9,6 +9,9 @@ use super::rejection::{Reason, Rejection};
 
 const MAGIC: &[u8] = b"\0asm";
 
+/// What some editors put in front of UTF-8.
+pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
 /// Functions of all modules in one artifact. The Python component has 12,000, large applications
 /// 100,000. The smallest takes 90 us to compile and 5 bytes to write down, so that without this
 /// bound 128 MiB could be an hour of work.
@@ -38,10 +41,10 @@ pub(super) fn form(code: &[u8], declared: Option<Form>) -> Result<Form, Rejectio
     let not_wasm = |message: &str| Err(Rejection::new(Reason::NotWasm, message));
     match (declared, found) {
         (Some(Form::Binary), Some(Form::Text)) => {
-            not_wasm("it was declared to be binary WebAssembly, but it looks like the text format")
+            not_wasm("it is declared as wasm, but the bytes are text: declare wat, or nothing")
         }
         (Some(Form::Text), Some(Form::Binary)) => {
-            not_wasm("it was declared to be the text format, but it is binary WebAssembly")
+            not_wasm("it is declared as wat, but the bytes are binary: declare wasm, or nothing")
         }
         (None | Some(Form::Binary), Some(Form::Binary)) => Ok(Form::Binary),
         // Text that does not look like it gets its error with line and column.
@@ -50,8 +53,9 @@ pub(super) fn form(code: &[u8], declared: Option<Form>) -> Result<Form, Rejectio
     }
 }
 
-/// `(` after white space and line comments.
-fn looks_like_text(mut code: &[u8]) -> bool {
+/// `(` after a byte order mark, white space and line comments.
+fn looks_like_text(code: &[u8]) -> bool {
+    let mut code = code.strip_prefix(BYTE_ORDER_MARK).unwrap_or(code);
     loop {
         code = code.trim_ascii_start();
         if !code.starts_with(b";;") {
@@ -127,9 +131,13 @@ mod tests {
     #[test]
     fn the_first_bytes_tell_the_form() {
         assert_eq!(form(b"\0asm\x01\0\0\0", None), Ok(Form::Binary));
-        for text in
-            ["(module)", " \n\t(component)", ";; hi\n ;; there\n(module)", "(; x ;)(module)"]
-        {
+        for text in [
+            "(module)",
+            " \n\t(component)",
+            ";; hi\n ;; there\n(module)",
+            "(; x ;)(module)",
+            "\u{feff} (module)",
+        ] {
             assert_eq!(form(text.as_bytes(), None), Ok(Form::Text), "{text}");
         }
         assert_eq!(form(b"module", Some(Form::Text)), Ok(Form::Text));

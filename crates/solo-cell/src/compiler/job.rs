@@ -107,6 +107,7 @@ fn invalid(error: &wasmtime::Error) -> Rejection {
         "must be enabled",
         "requires the component model",
         "support is disabled",
+        "types are disallowed",
     ]) {
         Reason::Unsupported
     } else {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::clean::clean;
 use crate::describe::Refusal;
 
 /// Longest message: errors of the validator may quote names of 100,000 bytes.
@@ -24,6 +25,8 @@ pub(super) enum Reason {
     NotWasm,
     /// It is WebAssembly with an error in it, or a part of one.
     InvalidWasm,
+    /// It is the text format with an error in it.
+    InvalidText,
     /// Solo does not have what it imports.
     UnknownImport,
     /// Nothing in it can be called.
@@ -64,7 +67,7 @@ pub(super) enum JobError {
 
 impl Rejection {
     pub(super) fn new(reason: Reason, message: impl Into<String>) -> Self {
-        let mut message = message.into();
+        let mut message = clean(&message.into()).into_owned();
         if message.len() > MESSAGE_BYTES_MAX {
             message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX));
             message.push_str("...");
@@ -79,6 +82,7 @@ impl Reason {
         match self {
             Self::NotWasm => "NOT_WASM",
             Self::InvalidWasm => "INVALID_WASM",
+            Self::InvalidText => "INVALID_TEXT",
             Self::UnknownImport => "UNKNOWN_IMPORT",
             Self::NotAService => "NOT_A_SERVICE",
             Self::Unsupported => "UNSUPPORTED",

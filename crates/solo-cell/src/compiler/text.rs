@@ -1,6 +1,8 @@
 //! The text format to binary, with errors that name line and column.
 
+use super::check::BYTE_ORDER_MARK;
 use super::rejection::{Position, Reason, Rejection};
+use crate::clean::clean;
 
 /// Longest text. The parser holds many times its size in memory.
 const TEXT_BYTES_MAX: usize = 16 << 20;
@@ -17,6 +19,7 @@ pub(super) fn to_binary(text: &[u8]) -> Result<Vec<u8>, Rejection> {
         );
         return Err(Rejection::new(Reason::TooLarge, message));
     }
+    let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
     let text = std::str::from_utf8(text).map_err(|error| {
         let message = format!("the text is not UTF-8 at offset {}", error.valid_up_to());
         Rejection::new(Reason::NotWasm, message)
@@ -30,11 +33,11 @@ fn rejection(rendered: &str, text: &str) -> Rejection {
     let parts =
         rendered.split_once("\n     --> <anon>:").or_else(|| rendered.rsplit_once(" at <anon>:"));
     let Some((message, place)) = parts else {
-        return Rejection::new(Reason::InvalidWasm, rendered);
+        return Rejection::new(Reason::InvalidText, rendered);
     };
     let place = place.lines().next().unwrap_or_default();
     let numbers = place.split_once(':').map(|(line, column)| (line.parse(), column.parse()));
-    let mut rejection = Rejection::new(Reason::InvalidWasm, message);
+    let mut rejection = Rejection::new(Reason::InvalidText, message);
     if let Some((Ok(line), Ok(column))) = numbers {
         rejection.position = Some(Position { line, column, excerpt: excerpt(text, line) });
     }
@@ -44,7 +47,7 @@ fn rejection(rendered: &str, text: &str) -> Rejection {
 fn excerpt(text: &str, line: u32) -> String {
     let index = usize::try_from(line).unwrap_or(usize::MAX).saturating_sub(1);
     let line = text.lines().nth(index).unwrap_or_default();
-    line[..line.floor_char_boundary(EXCERPT_BYTES_MAX)].to_owned()
+    clean(&line[..line.floor_char_boundary(EXCERPT_BYTES_MAX)]).into_owned()
 }
 
 #[cfg(test)]
@@ -55,11 +58,18 @@ mod tests {
     #[test]
     fn errors_have_a_place() {
         let rejection = to_binary(b"(module\n  (func\n\t(i32.cons 1)))").unwrap_err();
-        assert_eq!(rejection.reason, Reason::InvalidWasm);
+        assert_eq!(rejection.reason, Reason::InvalidText);
         let position = rejection.position.unwrap();
         assert_eq!((position.line, position.column), (3, 3));
         assert_eq!(position.excerpt, "\t(i32.cons 1)))");
         assert!(!rejection.message.contains("anon"), "{}", rejection.message);
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_error() {
+        assert!(to_binary("\u{feff}(module)".as_bytes()).is_ok());
+        let position = to_binary("\u{feff}(oops)".as_bytes()).unwrap_err().position.unwrap();
+        assert_eq!((position.line, position.column), (1, 2));
     }
 
     #[test]
@@ -81,6 +91,6 @@ mod tests {
         assert_eq!(to_binary(b"(module \xff)").unwrap_err().reason, Reason::NotWasm);
         assert_eq!(to_binary(&vec![b' '; 17 << 20]).unwrap_err().reason, Reason::TooLarge);
         let deep = "(".repeat(1_000_000);
-        assert_eq!(to_binary(deep.as_bytes()).unwrap_err().reason, Reason::InvalidWasm);
+        assert_eq!(to_binary(deep.as_bytes()).unwrap_err().reason, Reason::InvalidText);
     }
 }

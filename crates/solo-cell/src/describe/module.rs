@@ -5,6 +5,7 @@ use wasmtime::{ExternType, Module};
 use super::{
     Description, Export, Exports, Kind, Refusal, provides_module, refuse_long, refuse_unknown,
 };
+use crate::clean::clean;
 use crate::values::{core_function_text, core_parameters, core_result_text};
 
 /// The export that makes a module a program.
@@ -21,7 +22,7 @@ pub(crate) fn describe_module(module: &Module) -> Result<Description, Refusal> {
     let mut imports = Vec::new();
     let mut unknown = Vec::new();
     for import in module.imports() {
-        let name = format!("{}#{}", import.module(), import.name());
+        let name = clean(&format!("{}#{}", import.module(), import.name())).into_owned();
         let function = matches!(import.ty(), ExternType::Func(_));
         if !(function && provides_module(import.module(), import.name())) {
             unknown.push(name.clone());
@@ -34,7 +35,8 @@ pub(crate) fn describe_module(module: &Module) -> Result<Description, Refusal> {
     let mut command = false;
     for export in module.exports() {
         let ExternType::Func(ty) = export.ty() else { continue };
-        let name = export.name();
+        // People read it, and callers write it; a module may put anything in it.
+        let name = &*clean(export.name());
         command |= name == START && ty.params().len() == 0 && ty.results().len() == 0;
         if name != INITIALIZE {
             exports.push(Export {

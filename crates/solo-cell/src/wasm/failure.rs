@@ -2,15 +2,20 @@
 //!
 //! Turns errors of wasmtime into reasons that the protocol names. Formats, decides nothing.
 
+use solo_types::bounds::MESSAGE_BYTES_MAX;
 use solo_types::{Exit, ExitReason};
 use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use super::clock;
 use super::limits::LimitExceeded;
+use crate::clean::clean;
 
 /// Frames of a backtrace that are kept: the ends of a deep recursion say nothing more.
 const FRAMES_MAX: usize = 64;
+
+/// Longest frame; more of a name says nothing more.
+const FRAME_BYTES_MAX: usize = 256;
 
 /// Longest text that a guest or an error contributes to an exit or a failure.
 const TEXT_BYTES_MAX: usize = 8 << 10;
@@ -98,13 +103,13 @@ pub(crate) struct Failure {
 impl Failure {
     /// A failure without expectation and backtrace.
     pub(crate) fn new(reason: Reason, message: impl Into<String>) -> Self {
-        let message = cut(message.into(), TEXT_BYTES_MAX);
+        let message = text(message.into());
         Self { reason, message, expected: String::new(), backtrace: Vec::new() }
     }
 
     /// Adds what was expected.
     pub(crate) fn expected(mut self, expected: impl Into<String>) -> Self {
-        self.expected = expected.into();
+        self.expected = clean(&expected.into()).into_owned();
         self
     }
 
@@ -136,7 +141,7 @@ pub(crate) struct Fault {
 
 impl Fault {
     fn new(reason: ExitReason, start_reason: Reason, message: impl Into<String>) -> Self {
-        let message = cut(message.into(), TEXT_BYTES_MAX);
+        let message = text(message.into());
         Self { reason, start_reason, message, backtrace: Vec::new(), permanent: false }
     }
 
@@ -196,6 +201,11 @@ impl Fault {
             Self::new(ExitReason::InitFailed, Reason::CellFull, message)
         } else if let Some(trap) = error.downcast_ref::<Trap>() {
             Self::new(ExitReason::Trap, Reason::Crashed, trap.to_string())
+        } else if is_too_much_handed(error) {
+            let what =
+                if backtrace.is_empty() { "the result" } else { "what a host function was given" };
+            let message = format!("{what} has more than {} MiB", MESSAGE_BYTES_MAX >> 20);
+            Self::new(ExitReason::Limit, Reason::LimitExceeded, message)
         } else {
             Self::new(ExitReason::Trap, Reason::Crashed, error.root_cause().to_string())
         };
@@ -223,6 +233,12 @@ impl Fault {
     }
 }
 
+/// Whether a guest handed more to the host than `set_hostcall_fuel` allows. The error has no public
+/// type; a test of this cell keeps the words.
+fn is_too_much_handed(error: &wasmtime::Error) -> bool {
+    error.root_cause().to_string().contains("fuel allocated for hostcalls")
+}
+
 fn frames(backtrace: &WasmBacktrace) -> Vec<String> {
     let frames = backtrace.frames();
     let mut lines: Vec<String> = frames
@@ -230,10 +246,11 @@ fn frames(backtrace: &WasmBacktrace) -> Vec<String> {
         .take(FRAMES_MAX)
         .map(|frame| {
             let module = frame.module().name().unwrap_or("module");
+            let module = &module[..module.floor_char_boundary(FRAME_BYTES_MAX)];
             let symbol = frame.symbols().iter().find_map(|symbol| symbol.name());
             match symbol.or_else(|| frame.func_name()) {
-                Some(function) => cut(format!("{module}!{function}"), 256),
-                None => format!("{module}!func[{}]", frame.func_index()),
+                Some(function) => frame_text(&format!("{module}!{function}")),
+                None => frame_text(&format!("{module}!func[{}]", frame.func_index())),
             }
         })
         .collect();
@@ -241,6 +258,17 @@ fn frames(backtrace: &WasmBacktrace) -> Vec<String> {
         lines.push(format!("and {} more", frames.len() - FRAMES_MAX));
     }
     lines
+}
+
+fn frame_text(frame: &str) -> String {
+    cut(clean(frame).into_owned(), FRAME_BYTES_MAX)
+}
+
+/// Text that a guest may have had a part in.
+fn text(text: String) -> String {
+    // Cleaning makes longer; what is far beyond the cut need not be cleaned.
+    let text = cut(text, TEXT_BYTES_MAX);
+    cut(clean(&text).into_owned(), TEXT_BYTES_MAX)
 }
 
 /// Cuts `text` to at most `bytes_max` bytes, at a character, and marks the cut.
@@ -279,6 +307,18 @@ mod tests {
         let limit = LimitExceeded { resource: "memory", wanted_bytes: 2, limit_bytes: 1 };
         let error = wasmtime::Error::from(limit).context("while growing");
         assert_eq!(Fault::from_error(&error).reason, ExitReason::Limit);
+    }
+
+    #[test]
+    fn text_of_guests_is_cleaned() {
+        let failure = Failure::new(Reason::Refused, "a\u{202e}b\x1b").expected("\u{2066}f");
+        assert_eq!(failure.message, "a\\u{202e}b\\u{1b}");
+        assert_eq!(failure.expected, "\\u{2066}f");
+        assert_eq!(frame_text("m!\u{200f}"), "m!\\u{200f}");
+        assert!(
+            Fault::init_failed(&"\x1b".repeat(TEXT_BYTES_MAX), true).message.len()
+                <= TEXT_BYTES_MAX
+        );
     }
 
     #[test]

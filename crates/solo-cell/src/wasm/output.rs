@@ -3,7 +3,6 @@
 //! Bytes of standard output and error are gathered to lines. What exceeds the rate is counted and
 //! told in a later line. Nothing here waits for a reader.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -227,26 +226,11 @@ impl Bucket {
     }
 }
 
-/// Cuts to the longest line and writes control characters out (`\u{1b}`), except tab and line feed:
-/// a log that people read in a terminal must not steer it.
+/// Cuts to the longest line and cleans.
 fn clean(message: &str) -> String {
-    let steers = |c: char| c.is_control() && c != '\t' && c != '\n';
-    if !message.contains(steers) {
-        return cut(message.to_owned(), LINE_BYTES_MAX);
-    }
-    let mut text = String::with_capacity(message.len() + 16);
-    for c in message.chars() {
-        if text.len() > LINE_BYTES_MAX {
-            break;
-        }
-        if steers(c) {
-            // Writing to a String does not fail.
-            let _ = write!(text, "\\u{{{:x}}}", u32::from(c));
-        } else {
-            text.push(c);
-        }
-    }
-    cut(text, LINE_BYTES_MAX)
+    // Cut before as well: cleaning makes longer, and what is cut off need not be cleaned.
+    let end = message.floor_char_boundary(LINE_BYTES_MAX + 1);
+    cut(crate::clean::clean(&message[..end]).into_owned(), LINE_BYTES_MAX)
 }
 
 #[cfg(test)]
@@ -280,6 +264,7 @@ mod tests {
     #[test]
     fn control_characters_are_written_out() {
         assert_eq!(clean("a\tb\x1b[31m\0"), "a\tb\\u{1b}[31m\\u{0}");
+        assert_eq!(clean("a\u{202e}b"), "a\\u{202e}b");
         assert!(clean(&"\x1b".repeat(LINE_BYTES_MAX)).len() <= LINE_BYTES_MAX);
     }
 

@@ -107,7 +107,7 @@ async fn more_than_an_artifact_may_have() {
 #[tokio::test]
 async fn text_that_nests() {
     let text = format!("(module {}", "(func (block ".repeat(100_000));
-    assert_eq!(survives(text.into()).await.as_deref(), Some("INVALID_WASM"));
+    assert_eq!(survives(text.into()).await.as_deref(), Some("INVALID_TEXT"));
 }
 
 #[tokio::test]

@@ -193,6 +193,7 @@ async fn refuses_what_is_no_service() {
             "100000 elements",
         ),
         (br#"(module (func (export "f") (result i32)))"#.to_vec(), "INVALID_WASM", "offset"),
+        (br#"(module (func (export "f") (param externref)))"#.to_vec(), "UNSUPPORTED", "gc types"),
     ] {
         let failure = cell.refused(&code).await;
         let shown = String::from_utf8_lossy(&code);
@@ -201,9 +202,26 @@ async fn refuses_what_is_no_service() {
         assert_eq!((failure.line, failure.column), (0, 0));
     }
     let failure = cell.refused("(module\n  (func (export \"f\")\n    i32.cost 1))").await;
-    assert_eq!((failure.reason.as_str(), failure.line, failure.column), ("INVALID_WASM", 3, 5));
+    assert_eq!((failure.reason.as_str(), failure.line, failure.column), ("INVALID_TEXT", 3, 5));
     assert_eq!(failure.excerpt, "    i32.cost 1))");
     assert!(failure.message.contains("unknown operator"), "{}", failure.message);
+}
+
+#[tokio::test]
+async fn a_declared_format_must_be_the_one_that_it_is() {
+    let cell = Cell::start().await;
+    let bytes = wat::parse_str(CALCULATOR).unwrap();
+    for (code, format, part) in [
+        (CALCULATOR.as_bytes(), "wasm", "declared as wasm, but the bytes are text"),
+        (&bytes, "wat", "declared as wat, but the bytes are binary"),
+    ] {
+        let failure = cell.compile_as(code, format).await.unwrap().failure.unwrap();
+        assert_eq!(failure.reason, "NOT_WASM");
+        assert!(failure.message.contains(part), "{}", failure.message);
+    }
+    let marked = ["\u{feff}", CALCULATOR].concat();
+    assert_eq!(cell.compile_as(marked.as_bytes(), "wat").await.unwrap().failure, None);
+    assert_eq!(cell.compile(&marked).await.failure, None);
 }
 
 #[tokio::test]
