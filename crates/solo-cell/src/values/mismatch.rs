@@ -7,6 +7,9 @@ use super::shorten;
 /// Longest text of a wrong value in a message.
 const SHOWN_BYTES_MAX: usize = 60;
 
+/// Longest list of what there is: some hundred names.
+const KNOWN_BYTES_MAX: usize = 1_000;
+
 /// `argument 2 (b): .items[3].name: expected s32, got "x"`.
 pub(super) fn place(index: usize, name: &str, mismatch: &Mismatch) -> String {
     let mut text = format!("argument {} ({name}): ", index + 1);
@@ -40,6 +43,17 @@ impl Mismatch {
 /// Says that `value` is not an `expected`.
 pub(super) fn mismatch(expected: &str, value: &Value) -> Mismatch {
     Mismatch::new(format!("expected {expected}, got {}", shown(value)))
+}
+
+/// Says that `name` is none of those that a type has.
+pub(super) fn unknown<'a>(
+    what: &str,
+    name: &str,
+    known: impl Iterator<Item = &'a str>,
+) -> Mismatch {
+    let name = shorten(name.to_owned(), SHOWN_BYTES_MAX);
+    let known = shorten(known.collect::<Vec<_>>().join(", "), KNOWN_BYTES_MAX);
+    Mismatch::new(format!("unknown {what} {name:?}; known: {known}"))
 }
 
 /// Shows a value shortly.

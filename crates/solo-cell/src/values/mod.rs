@@ -8,7 +8,7 @@
 //! | WIT type | JSON |
 //! |---|---|
 //! | `bool` | `true`, `false` |
-//! | `u8` to `u64`, `s8` to `s64` | a number without fraction and exponent, within range |
+//! | `u8` to `u64`, `s8` to `s64` | a number without fraction and exponent, within range; a 64-bit argument also as a string of its decimal digits |
 //! | `f32`, `f64` | a number, or `"NaN"`, `"Infinity"`, `"-Infinity"` |
 //! | `char` | a string of one character |
 //! | `string` | a string |
@@ -23,12 +23,15 @@
 //! | `map<string, V>`, `map<K, V>` | an object, an array of `[key, value]` |
 //!
 //! Results have the same form as arguments; a `list<u8>` is always an array of numbers there, so
-//! that a client needs one rule for all lists.
+//! that a client needs one rule for all lists, and an integer always a number. The strings are for
+//! clients whose numbers are floating-point ones, which hold 53 bits. A key that comes twice in an
+//! object is refused.
 
 mod core;
 mod mismatch;
 mod number;
 mod read;
+mod strict;
 mod wit;
 mod write;
 
@@ -69,7 +72,7 @@ pub struct BadArguments {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BadResult {
     /// It is longer than a message may be.
-    #[error("the result is larger than {limit} bytes as JSON")]
+    #[error("the result has more than {} MiB as JSON", limit >> 20)]
     TooLarge {
         /// In bytes.
         limit: usize,

@@ -7,11 +7,20 @@ use super::mismatch::{Mismatch, mismatch};
 /// Reads an integer; a number with a fraction or an exponent is none, whatever its value.
 pub(super) fn integer<T: Bounds>(json: &Value, name: &str) -> Result<T, Mismatch> {
     let number = json.as_i64().map(i128::from).or_else(|| json.as_u64().map(i128::from));
+    let number =
+        number.or_else(|| if size_of::<T>() == 8 { decimal(json.as_str()?) } else { None });
     let Some(number) = number else { return Err(mismatch(name, json)) };
     T::try_from(number).map_err(|_| {
         let (min, max) = (T::MIN_VALUE, T::MAX_VALUE);
         Mismatch::new(format!("expected {name} ({min} to {max}), got {number}"))
     })
+}
+
+/// Reads a string of decimal digits, with a minus sign or none. 20 digits are enough for 64 bits.
+fn decimal(text: &str) -> Option<i128> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let is_number = (1..=20).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
+    if is_number { text.parse().ok() } else { None }
 }
 
 /// Integers that know their range.

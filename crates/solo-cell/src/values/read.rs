@@ -7,11 +7,12 @@ use solo_types::bounds::MESSAGE_BYTES_MAX;
 use wasmtime::component::types::{self, ComponentFunc};
 use wasmtime::component::{Type, Val};
 
-use super::mismatch::{Mismatch, mismatch, place, shown};
+use super::mismatch::{Mismatch, mismatch, place, shown, unknown};
 use super::number::{float32, float64, integer};
 use super::wit::{ResourceNames, function_text};
 use super::{
-    BadArguments, DEPTH_MAX, MESSAGE_TEXT_BYTES_MAX, TYPE_PARTS_MAX, VALUES_MAX, shorten, type_text,
+    BadArguments, DEPTH_MAX, MESSAGE_TEXT_BYTES_MAX, TYPE_PARTS_MAX, VALUES_MAX, shorten, strict,
+    type_text,
 };
 
 /// Converts `json`, an array with one value per parameter, to the arguments of `function`.
@@ -56,8 +57,8 @@ pub(super) fn parse_array(json: &str, count: usize) -> Result<Vec<Value>, String
             json.len()
         ));
     }
-    let value: Value = serde_json::from_str(json)
-        .map_err(|error| format!("the arguments are not JSON: {error}"))?;
+    let value =
+        strict::parse(json).map_err(|error| format!("the arguments are not JSON: {error}"))?;
     let Value::Array(values) = value else {
         let got = shown(&value);
         return Err(format!("expected an array with one value per parameter, got {got}"));
@@ -138,8 +139,13 @@ impl Reader {
             Type::Map(map) => self.map(map, json, depth, wrong),
             Type::Record(record) => self.record(record, json.as_object().ok_or_else(wrong)?, depth),
             Type::Tuple(tuple) => {
-                let items = json.as_array().filter(|items| items.len() == tuple.types().len());
-                let items = items.ok_or_else(wrong)?.iter().enumerate();
+                let items = json.as_array().ok_or_else(wrong)?;
+                if items.len() != tuple.types().len() {
+                    let (expected, got) = (tuple.types().len(), items.len());
+                    let noun = if expected == 1 { "element" } else { "elements" };
+                    return Err(Mismatch::new(format!("expected {expected} {noun}, got {got}")));
+                }
+                let items = items.iter().enumerate();
                 let read = |((index, item), ty): ((usize, &Value), Type)| {
                     self.read(&ty, item, depth + 1).map_err(|m| m.within(|| format!("[{index}]")))
                 };
@@ -147,10 +153,12 @@ impl Reader {
             }
             Type::Variant(variant) => self.variant(variant, json, depth, wrong),
             Type::Enum(names) => {
-                let known = names.names().find(|name| json.as_str() == Some(name));
-                known.map(|name| Val::Enum(name.to_owned())).ok_or_else(wrong)
+                let name = json.as_str().ok_or_else(wrong)?;
+                let known = names.names().any(|known| known == name);
+                let unknown = || unknown("case", name, names.names());
+                known.then(|| Val::Enum(name.to_owned())).ok_or_else(unknown)
             }
-            Type::Option(option) => self.option(&option.ty(), json, depth, wrong),
+            Type::Option(option) => self.option(&option.ty(), json, depth),
             Type::Result(result) => self.result(result, json, depth, wrong),
             Type::Flags(flags) => read_flags(flags, json, wrong),
             Type::Own(_)
@@ -249,12 +257,10 @@ impl Reader {
             fields.push((field.name.to_owned(), value));
         }
         if used < object.len() {
-            let unknown =
+            let missing =
                 object.keys().find(|key| record.fields().all(|field| field.name != **key));
-            let known: Vec<_> = record.fields().map(|field| field.name).collect();
-            let unknown = unknown.map_or("", String::as_str);
-            let known = known.join(", ");
-            return Err(Mismatch::new(format!("unknown key {unknown:?}; known: {known}")));
+            let name = missing.map_or("", String::as_str);
+            return Err(unknown("key", name, record.fields().map(|field| field.name)));
         }
         Ok(Val::Record(fields))
     }
@@ -274,7 +280,8 @@ impl Reader {
             }
             _ => return Err(wrong()),
         };
-        let case = variant.cases().find(|case| case.name == name).ok_or_else(wrong)?;
+        let unknown = || unknown("case", name, variant.cases().map(|case| case.name));
+        let case = variant.cases().find(|case| case.name == name).ok_or_else(unknown)?;
         let payload = match (&case.ty, payload) {
             (None, None) => None,
             (Some(ty), Some(payload)) => {
@@ -291,20 +298,17 @@ impl Reader {
         Ok(Val::Variant(name.to_owned(), payload))
     }
 
-    fn option(
-        &mut self,
-        inner: &Type,
-        json: &Value,
-        depth: usize,
-        wrong: impl Fn() -> Mismatch,
-    ) -> Result<Val, Mismatch> {
+    fn option(&mut self, inner: &Type, json: &Value, depth: usize) -> Result<Val, Mismatch> {
         if json.is_null() {
             return Ok(Val::Option(None));
         }
         let value = if matches!(inner, Type::Option(_)) {
             let entry = json.as_object().and_then(only_entry);
             let value = entry.filter(|(key, _)| *key == "some").map(|(_, value)| value);
-            let value = value.ok_or_else(wrong)?;
+            let value = value.ok_or_else(|| {
+                let ty = type_text(inner, &ResourceNames::default());
+                mismatch(&format!("null or {{\"some\": {ty}}}"), json)
+            })?;
             self.read(inner, value, depth + 1).map_err(|m| m.within(|| ".some".to_owned()))?
         } else {
             self.read(inner, json, depth + 1)?
@@ -344,9 +348,10 @@ fn read_flags(
     let names = json.as_array().ok_or_else(&wrong)?;
     let mut set = vec![false; flags.names().len()];
     for name in names {
-        let index = flags.names().position(|known| name.as_str() == Some(known));
-        let seen = index.and_then(|index| set.get_mut(index)).ok_or_else(&wrong)?;
-        if std::mem::replace(seen, true) {
+        let text = name.as_str().ok_or_else(&wrong)?;
+        let index = flags.names().position(|known| known == text);
+        let seen = index.and_then(|index| set.get_mut(index));
+        if std::mem::replace(seen.ok_or_else(|| unknown("flag", text, flags.names()))?, true) {
             return Err(Mismatch::new(format!("flag {} is named twice", shown(name))));
         }
     }

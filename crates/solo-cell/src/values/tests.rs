@@ -81,6 +81,24 @@ fn integers_have_ranges() {
 }
 
 #[test]
+fn integers_of_64_bits_are_read_from_strings_too() {
+    for (ty, text) in [
+        ("s64", "9223372036854775807"),
+        ("s64", "-9223372036854775808"),
+        ("u64", "18446744073709551615"),
+        ("u64", "0"),
+    ] {
+        let number: Value = serde_json::from_str(text).unwrap();
+        assert_eq!(round(ty, &json!(text)), Ok(number), "{ty}");
+    }
+    refuses("s64", &[json!("9223372036854775808"), json!("1.0"), json!("+1"), json!(" 1")]);
+    refuses("u64", &[json!("-1"), json!(""), json!("0x1"), json!("-"), json!("1".repeat(40))]);
+    refuses("s32", &[json!("1")]);
+    let core = FuncType::new(&engine(), [ValType::I64], []);
+    assert!(core_arguments_from_json(&core, "[\"-5\"]").is_ok());
+}
+
+#[test]
 fn floats_keep_their_value() {
     let special = [json!("NaN"), json!("Infinity"), json!("-Infinity")];
     accepts("f32", &special);
@@ -151,10 +169,15 @@ fn shapes_with_names() {
         ("$v", json!({"none": null}), "case none has no payload: \"none\""),
         ("$v", json!("some"), "case some has a payload: {\"some\": ...}"),
         ("$v", json!({"some": -1}), ".some: expected u8 (0 to 255), got -1"),
-        ("$v", json!({"other": 1}), "expected variant { none, some(u8) }, got an object"),
-        ("$e", json!("blue"), "expected enum { red, green }, got \"blue\""),
+        ("$v", json!({"other": 1}), "unknown case \"other\"; known: none, some"),
+        ("$v", json!({}), "expected variant { none, some(u8) }, got an object"),
+        ("$e", json!("blue"), "unknown case \"blue\"; known: red, green"),
+        ("$e", json!(1), "expected enum { red, green }, got 1"),
         ("$f", json!(["r", "r"]), "flag \"r\" is named twice"),
-        ("$f", json!(["q"]), "expected flags { r, w, x }, got an array"),
+        ("$f", json!(["q"]), "unknown flag \"q\"; known: r, w, x"),
+        ("$f", json!([1]), "expected flags { r, w, x }, got an array"),
+        ("(tuple u8 u8)", json!([1]), "expected 2 elements, got 1"),
+        ("(option (option u8))", json!(1), "expected null or {\"some\": option<u8>}, got 1"),
         ("(list $p)", json!([{"x": 1}, {"x": 1, "name": 7}]), "[1].name: expected string, got 7"),
     ] {
         let error = shape(ty, &json).expect_err(message);
@@ -174,6 +197,8 @@ fn the_list_of_arguments_itself() {
     assert!(refuse("").message.starts_with("the arguments are not JSON: "));
     assert!(refuse(&" ".repeat(5 << 20)).message.contains("bytes, at most"));
     assert!(refuse(&"[".repeat(100_000)).message.contains("recursion limit"));
+    let twice = refuse("[1, {\"a\": 1, \"b\": [], \"a\": 2}]").message;
+    assert!(twice.contains("the key \"a\" comes twice at line 1"), "{twice}");
     let none = function("", "");
     assert_eq!(arguments_from_json(&none, "[]").unwrap().len(), 0);
     assert_eq!(results_to_json(&[]).unwrap(), "null");
