@@ -11,15 +11,19 @@ use parking_lot::Mutex;
 use solo_types::ServiceKind;
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
 use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
-use wasmtime::{Engine, Module};
+use wasmtime::{Engine, FuncType, Module};
 use wasmtime_wasi::p2::bindings::CommandPre;
 
 use super::failure::{Failure, Reason};
 use super::host::{self, ComponentState, CoreState, HandlerIndices};
+use crate::clean::clean;
 
 /// Artifacts that stay loaded without a user: a service that is deployed again, or restarted by an
 /// update, finds its code mapped.
 const UNUSED_MAX: usize = 16;
+
+/// Exports that start a module; the cell calls them, not a caller.
+const STARTERS: [&str; 2] = ["_start", "_initialize"];
 
 /// One exported function of a component.
 #[derive(Debug)]
@@ -30,6 +34,17 @@ pub(crate) struct Function {
     pub(crate) index: ComponentExportIndex,
     /// Its type.
     pub(crate) ty: ComponentFunc,
+}
+
+/// One exported function of a core module.
+#[derive(Debug)]
+pub(crate) struct CoreFunction {
+    /// How callers and people see it: as the module has it, with what steers a terminal written out.
+    pub(crate) name: String,
+    /// As the module has it.
+    pub(crate) export: String,
+    /// Its type.
+    pub(crate) ty: FuncType,
 }
 
 /// Loaded and linked code.
@@ -47,6 +62,8 @@ pub(crate) enum Artifact {
     Core {
         /// Ready to be instantiated.
         pre: wasmtime::InstancePre<CoreState>,
+        /// Every function that can be called.
+        functions: Vec<CoreFunction>,
     },
 }
 
@@ -136,7 +153,16 @@ impl Artifacts {
         let module = unsafe { Module::deserialize_file(&self.engine, path) };
         let module = module.map_err(|error| unusable(path, &error))?;
         let pre = self.modules.instantiate_pre(&module).map_err(|e| unknown_import(&e))?;
-        Ok(Artifact::Core { pre })
+        let functions = module
+            .exports()
+            .filter(|export| !STARTERS.contains(&export.name()))
+            .filter_map(|export| {
+                let (name, ty) = (export.name(), export.ty());
+                let name = (clean(name).into_owned(), name.to_owned());
+                ty.func().map(|ty| CoreFunction { name: name.0, export: name.1, ty: ty.clone() })
+            })
+            .collect();
+        Ok(Artifact::Core { pre, functions })
     }
 }
 
@@ -169,7 +195,7 @@ impl Artifact {
             (Self::Component { pre, .. }, ServiceKind::Command) => {
                 CommandPre::new(pre.clone()).err().map(|error| format!("{error:#}"))
             }
-            (Self::Core { pre }, ServiceKind::Command) => pre
+            (Self::Core { pre, .. }, ServiceKind::Command) => pre
                 .module()
                 .get_export("_start")
                 .is_none()

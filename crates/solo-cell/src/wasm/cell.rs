@@ -19,6 +19,7 @@ use super::failure::{Failure, Reason};
 use super::instance::{Shared, refuse_waiting, supervise};
 use super::message::{Answer, Envelope, Input, Work};
 use super::route::Route;
+use super::runner::check_cast;
 use super::service::Service;
 use super::slot::{Ended, FirstStart, Order, Slot, StopReason};
 use crate::reports::Reports;
@@ -93,9 +94,9 @@ impl Cell {
         let service = Arc::new(service);
         let artifact = self.load(&service).await?;
         check(&service, &artifact)?;
-        let admitted = self.admit(&service, ids)?;
+        let admitted = self.admit(&service, &artifact, ids)?;
         for Admitted { slot, .. } in admitted.iter().filter(|admitted| admitted.is_new) {
-            self.spawn(Arc::clone(slot), Arc::clone(&artifact));
+            self.spawn(Arc::clone(slot));
         }
         let mut failure = None;
         for Admitted { slot, is_new } in &admitted {
@@ -201,8 +202,10 @@ impl Cell {
         input: Input,
     ) -> Result<(), Failure> {
         let route = self.find(service)?;
+        let slot = route.choose()?;
+        check_cast(&slot.artifact, slot.service.kind, &function, &input)?;
         let work = Work::Cast { function, input };
-        route.choose()?.push(Envelope { work, reply: None, deadline: None })?;
+        slot.push(Envelope { work, reply: None, deadline: None })?;
         Ok(())
     }
 
@@ -233,7 +236,12 @@ impl Cell {
     }
 
     /// Makes the slots that are not there yet; answers one per id.
-    fn admit(&self, service: &Arc<Service>, ids: Vec<String>) -> Result<Vec<Admitted>, StartError> {
+    fn admit(
+        &self,
+        service: &Arc<Service>,
+        artifact: &Arc<Artifact>,
+        ids: Vec<String>,
+    ) -> Result<Vec<Admitted>, StartError> {
         let mut instances = self.instances.write();
         for id in &ids {
             if let Some(slot) = instances.get(id.as_str())
@@ -250,7 +258,8 @@ impl Cell {
                 continue;
             }
             let id: Arc<str> = Arc::from(id);
-            let slot = Slot::new(Arc::clone(&id), Arc::clone(service), Arc::clone(&self.reports));
+            let (service, artifact) = (Arc::clone(service), Arc::clone(artifact));
+            let slot = Slot::new(Arc::clone(&id), service, artifact, Arc::clone(&self.reports));
             slot.enter(InstanceState::Starting, None);
             instances.insert(id, Arc::clone(&slot));
             admitted.push(Admitted { slot, is_new: true });
@@ -258,11 +267,11 @@ impl Cell {
         Ok(admitted)
     }
 
-    fn spawn(self: &Arc<Self>, slot: Arc<Slot>, artifact: Arc<Artifact>) {
+    fn spawn(self: &Arc<Self>, slot: Arc<Slot>) {
         let cell = Arc::clone(self);
         self.guests.spawn(async move {
             let shared = Arc::clone(&cell.shared);
-            let task = supervise(shared, Arc::clone(&slot), artifact);
+            let task = supervise(shared, Arc::clone(&slot));
             let ended = AssertUnwindSafe(task).catch_unwind().await.unwrap_or_else(|_| {
                 error!(instance = %slot.id, "The task of an instance failed (a bug of Solo)");
                 Ended { forced: true }
@@ -339,13 +348,10 @@ fn check(service: &Service, artifact: &Artifact) -> Result<(), Failure> {
             let function = find(functions, |function| &function.name, &check.function);
             function.map_err(wrong)?.ty.params().len()
         }
-        Artifact::Core { pre } => match pre.module().get_export(&check.function) {
-            Some(wasmtime::ExternType::Func(ty)) => ty.params().len(),
-            _ => {
-                let message = format!("there is no function {:?}", check.function);
-                return Err(wrong(Failure::new(Reason::NoSuchFunction, message)));
-            }
-        },
+        Artifact::Core { functions, .. } => {
+            let function = find(functions, |function| &function.name, &check.function);
+            function.map_err(wrong)?.ty.params().len()
+        }
     };
     if parameters > 0 {
         let message = format!("{:?} takes parameters", check.function);

@@ -8,12 +8,11 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use solo_types::{ExitReason, InstanceState};
+use solo_types::{ExitReason, InstanceState, ServiceKind};
 use tokio::sync::{Semaphore, oneshot, watch};
 use tracing::debug;
 use wasmtime::Engine;
 
-use super::artifact::Artifact;
 use super::clock;
 use super::failure::{Failure, Fault, Reason};
 use super::lifecycle::{Lifecycle, Next};
@@ -49,17 +48,13 @@ enum End {
 }
 
 /// Runs `slot` until the kernel ends it, or until its first start fails.
-pub(crate) async fn supervise(
-    shared: Arc<Shared>,
-    slot: Arc<Slot>,
-    artifact: Arc<Artifact>,
-) -> Ended {
+pub(crate) async fn supervise(shared: Arc<Shared>, slot: Arc<Slot>) -> Ended {
     let seed = clock::unix_ms() ^ (Arc::as_ptr(&slot) as usize as u64);
     let mut lifecycle = Lifecycle::new(slot.service.restart, seed);
     let mut incarnation = 0;
     loop {
         incarnation += 1;
-        let end = live(&shared, &slot, &artifact, incarnation).await;
+        let end = live(&shared, &slot, incarnation).await;
         slot.logger.flush();
         let fault = match end {
             End::Fault(fault) => fault,
@@ -119,7 +114,9 @@ fn conclude(slot: &Slot, forced: bool) -> Ended {
         Order::Drain { reason, .. } | Order::Kill { reason } => reason,
         Order::Run => StopReason::Killed,
     };
-    slot.enter(InstanceState::Completed, Some(reason.exit(forced)));
+    // A program is ended in its midst, whoever asked; that is its ordinary way.
+    let at_once = forced || slot.service.kind == ServiceKind::Command;
+    slot.enter(InstanceState::Completed, Some(reason.exit(at_once)));
     slot.first_start.send_if_modified(|first| {
         let pending = matches!(first, FirstStart::Pending);
         if pending {
@@ -160,17 +157,12 @@ async fn forced(mut orders: watch::Receiver<Order>) {
 }
 
 /// One incarnation from start to end.
-async fn live(
-    shared: &Shared,
-    slot: &Arc<Slot>,
-    artifact: &Arc<Artifact>,
-    incarnation: u64,
-) -> End {
+async fn live(shared: &Shared, slot: &Arc<Slot>, incarnation: u64) -> End {
     // Outlives the incarnation, so that its last caller learns of its end at once.
     let current: Mutex<Option<Reply>> = Mutex::new(None);
     let parts = Parts {
         engine: shared.engine.clone(),
-        artifact: Arc::clone(artifact),
+        artifact: Arc::clone(&slot.artifact),
         slot: Arc::clone(slot),
         routes: Arc::clone(&shared.routes),
         incarnation,
@@ -217,7 +209,13 @@ async fn incarnate(shared: &Shared, parts: Parts, current: &Mutex<Option<Reply>>
         pending
     });
     if let Guest::Program(program) = guest {
-        return End::Fault(program.run().await);
+        // A program takes no messages and knows no `terminate`: waiting for it would be for nothing.
+        let mut orders = slot.orders();
+        return tokio::select! {
+            biased;
+            _ = orders.wait_for(|order| *order != Order::Run) => End::Stopped { forced: false },
+            fault = program.run() => End::Fault(fault),
+        };
     }
     tokio::select! {
         biased;

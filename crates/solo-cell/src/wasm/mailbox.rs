@@ -27,8 +27,10 @@ pub(crate) struct Ticket(u64);
 /// Why a message was not queued.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PushError {
-    /// No room.
+    /// As many messages wait as may.
     Full,
+    /// Those that wait have as many bytes as may.
+    FullOfBytes,
     /// Takes no messages any more.
     Closed,
 }
@@ -85,10 +87,12 @@ impl Mailbox {
             if queue.closed {
                 return Err(PushError::Closed);
             }
-            let fits = queue.waiting < self.messages_max
-                && (queue.bytes + bytes <= MAILBOX_BYTES_MAX || queue.waiting == 0);
-            if !fits {
+            if queue.waiting >= self.messages_max {
                 return Err(PushError::Full);
+            }
+            // One message always fits.
+            if queue.waiting > 0 && queue.bytes + bytes > MAILBOX_BYTES_MAX {
+                return Err(PushError::FullOfBytes);
             }
             let ticket = queue.next_ticket;
             queue.next_ticket += 1;
@@ -244,10 +248,10 @@ mod tests {
     fn bytes_are_bounded_but_one_message_always_fits() {
         let mailbox = Mailbox::new(1_000);
         assert!(mailbox.push(envelope(MAILBOX_BYTES_MAX + 1)).is_ok());
-        assert_eq!(mailbox.push(envelope(1)), Err(PushError::Full));
+        assert_eq!(mailbox.push(envelope(1)), Err(PushError::FullOfBytes));
         let _ = take(&mailbox);
         assert!(mailbox.push(envelope(MAILBOX_BYTES_MAX / 2)).is_ok());
-        assert_eq!(mailbox.push(envelope(MAILBOX_BYTES_MAX / 2)), Err(PushError::Full));
+        assert_eq!(mailbox.push(envelope(MAILBOX_BYTES_MAX / 2)), Err(PushError::FullOfBytes));
     }
 
     #[test]

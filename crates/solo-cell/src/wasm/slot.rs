@@ -11,9 +11,10 @@ use parking_lot::Mutex;
 use solo_types::{Exit, ExitReason, InstanceState, ServiceKind};
 use tokio::sync::{oneshot, watch};
 
+use super::artifact::Artifact;
 use super::clock;
 use super::failure::{Failure, Reason};
-use super::mailbox::{Mailbox, PushError, Ticket};
+use super::mailbox::{MAILBOX_BYTES_MAX, Mailbox, PushError, Ticket};
 use super::message::{Answer, Envelope, Work};
 use super::output::Logger;
 use super::service::Service;
@@ -105,6 +106,8 @@ pub(crate) struct Slot {
     pub(crate) id: Arc<str>,
     /// What it is an instance of.
     pub(crate) service: Arc<Service>,
+    /// Its code.
+    pub(crate) artifact: Arc<Artifact>,
     /// Its mailbox; survives restarts.
     pub(crate) mailbox: Mailbox,
     /// Its counters.
@@ -163,13 +166,19 @@ impl StopReason {
 
 impl Slot {
     /// An instance that starts.
-    pub(crate) fn new(id: Arc<str>, service: Arc<Service>, reports: Arc<Reports>) -> Arc<Self> {
+    pub(crate) fn new(
+        id: Arc<str>,
+        service: Arc<Service>,
+        artifact: Arc<Artifact>,
+        reports: Arc<Reports>,
+    ) -> Arc<Self> {
         let logger = Logger::new(Arc::clone(&reports), Arc::clone(&service.id), Arc::clone(&id));
         let phase = Phase { state: InstanceState::Starting, running_since: None, last_exit: None };
         Arc::new(Self {
             id,
             mailbox: Mailbox::new(service.message_queue_limit),
             service,
+            artifact,
             figures: Arc::new(Figures::default()),
             logger: Arc::new(logger),
             first_start: watch::Sender::new(FirstStart::Pending),
@@ -298,17 +307,19 @@ impl Slot {
             let message = format!("{} is a program and takes no messages", self.service.name);
             return Err(Failure::new(Reason::NotCallable, message));
         }
-        self.mailbox.push(envelope).map_err(|error| match error {
-            PushError::Closed => self.closed(),
-            PushError::Full => Failure::new(
-                Reason::Overloaded,
-                format!(
-                    "the mailbox of {} is full: {} messages wait (message_queue_limit = {})",
-                    self.service.name,
-                    self.mailbox.depth(),
-                    self.service.message_queue_limit
-                ),
-            ),
+        self.mailbox.push(envelope).map_err(|error| {
+            let bound = match error {
+                PushError::Closed => return self.closed(),
+                PushError::Full => {
+                    format!("message_queue_limit = {}", self.service.message_queue_limit)
+                }
+                PushError::FullOfBytes => {
+                    format!("together they may have {} MiB", MAILBOX_BYTES_MAX >> 20)
+                }
+            };
+            let (name, depth) = (&self.service.name, self.mailbox.depth());
+            let message = format!("the mailbox of {name} is full: {depth} messages wait ({bound})");
+            Failure::new(Reason::Overloaded, message)
         })
     }
 

@@ -85,7 +85,7 @@ impl TestCell {
     async fn connect(socket: &std::path::Path) -> CellServiceClient<Channel> {
         let channel =
             connect_channel(&Endpoint::Unix(socket.to_owned())).await.expect("a connection");
-        CellServiceClient::new(channel)
+        CellServiceClient::new(channel).max_decoding_message_size(solo_api::WIRE_MESSAGE_BYTES_MAX)
     }
 
     /// A second connection.

@@ -22,6 +22,23 @@ pub(crate) const TYPED: &str = r#"(component
   (func (export "hog") (canon lift (core func $i "hog")))
   (func (export "sick") (result bool) (canon lift (core func $i "sick"))))"#;
 
+/// Answers as many zeros as it is told to, and counts its calls.
+pub(crate) const LARGE: &str = r#"(component
+  (core module $m
+    (memory (export "memory") 2)
+    (global $count (mut i32) (i32.const 0))
+    (func (export "zeros") (param $n i32) (result i32)
+      (drop (memory.grow (i32.div_u (local.get $n) (i32.const 65536))))
+      (i32.store (i32.const 0) (i32.const 16))
+      (i32.store (i32.const 4) (local.get $n))
+      (global.set $count (i32.add (global.get $count) (i32.const 1)))
+      (i32.const 0))
+    (func (export "count") (result i32) (global.get $count)))
+  (core instance $i (instantiate $m))
+  (func (export "zeros") (param "n" u32) (result (list u8))
+    (canon lift (core func $i "zeros") (memory (core memory $i "memory"))))
+  (func (export "count") (result u32) (canon lift (core func $i "count"))))"#;
+
 /// A component whose start function is `body`, with `pages` of initial memory.
 pub(crate) fn starting_with(pages: u32, body: &str) -> String {
     format!(
@@ -44,6 +61,10 @@ pub(crate) fn command(result: u32) -> String {
   (export "wasi:cli/run@0.2.0" (instance $out)))"#
     )
 }
+
+/// A program that never ends.
+pub(crate) const ENDLESS_COMMAND: &str = r#"(module
+  (memory (export "memory") 1) (func (export "_start") (loop $l (br $l))))"#;
 
 /// A preview 1 program that writes two lines, one of them unfinished, and ends with code 3.
 pub(crate) const CORE_COMMAND: &str = r#"(module

@@ -333,6 +333,114 @@ async fn a_full_mailbox_says_so_and_gone_callers_make_room() {
 }
 
 #[tokio::test]
+async fn large_results_are_answered_or_refused_to_the_caller_alone() {
+    let mut cell = TestCell::start(4).await;
+    let artifact = cell.component("large", guests::LARGE);
+    let mut spec = spec(1, "large", Kind::Typed, artifact);
+    spec.max_memory_bytes = 128 << 20;
+    assert!(cell.deploy(&spec, 1).await.is_none());
+    let id = spec.service.as_str();
+    // The last one is the largest that fits: 4 MiB - 1 as JSON.
+    for count in [1_000_000, (2 << 20) - 1] {
+        let json = cell.call(id, "zeros", &format!("[{count}]")).await.expect("it fits");
+        assert_eq!(json.len(), 2 * count + 1);
+    }
+    for count in [2 << 20, 4_000_000] {
+        let failure = cell.call(id, "zeros", &format!("[{count}]")).await.expect_err("too large");
+        assert_eq!(failure.reason, "LIMIT_EXCEEDED");
+        assert!(failure.message.contains("the result has more than 4 MiB"), "{failure:?}");
+    }
+    assert_eq!(cell.call(id, "count", "[]").await.as_deref(), Ok("4"));
+    assert_eq!(cell.instances(id).await[0].restarts, 0);
+    // What would take ten times the memory of the guest on the host ends it, and says why.
+    let failure = cell.call(id, "zeros", "[30000000]").await.expect_err("far too large");
+    assert_eq!(failure.reason, "CRASHED");
+    assert!(failure.message.contains("the result has more than 4 MiB"), "{failure:?}");
+    let exit = cell.wait_for(id, |i| i.last_exit.is_some()).await.last_exit.expect("an exit");
+    assert_eq!(exit.reason, "limit");
+}
+
+#[tokio::test]
+async fn a_mailbox_full_of_bytes_says_so() {
+    let (mut cell, spec) = typed(4).await;
+    assert!(cell.deploy(&spec, 1).await.is_none());
+    let send = |function: &str, json: String| wire::SendRequest {
+        service: spec.service.clone(),
+        function: function.into(),
+        input: Some(wire::send_request::Input::JsonArguments(json)),
+    };
+    assert!(cell.client.send(send("spin", "[]".into())).await.is_ok());
+    cell.wait_for(&spec.service, |i| i.cpu_us > 5_000 && i.mailbox_depth == 0).await;
+    let large = format!("[1,{}2]", " ".repeat((4 << 20) - 16));
+    let mut failure = None;
+    for _ in 0..9 {
+        failure =
+            cell.client.send(send("add", large.clone())).await.expect("send").into_inner().failure;
+    }
+    let failure = failure.expect("eight of them fill it");
+    assert_eq!(failure.reason, "OVERLOADED");
+    assert!(failure.message.contains("together they may have 32 MiB"), "{failure:?}");
+    assert!(!failure.message.contains("message_queue_limit"), "{failure:?}");
+    cell.stop(ids(&spec, 1), true, None).await;
+}
+
+#[tokio::test]
+async fn what_is_sent_is_checked_when_it_arrives() {
+    let (mut cell, typed) = typed(8).await;
+    let core = spec(2, "core", Kind::Core, cell.module("core", guests::CORE));
+    let handler = cell.component("handler", &guests::handler(guests::INIT_OK));
+    let handler = spec(3, "handler", Kind::Handler, handler);
+    for spec in [&typed, &core, &handler] {
+        assert!(cell.deploy(spec, 1).await.is_none());
+    }
+    for (spec, function, json, reason, expected) in [
+        (&typed, "add", "[1, 2]", "", ""),
+        (&typed, "add", "[1]", "BAD_ARGUMENTS", "add: func(a: s32, b: s32)"),
+        (&typed, "add", "[1", "BAD_ARGUMENTS", "add: func(a: s32, b: s32)"),
+        (&typed, "subtract", "[]", "NO_SUCH_FUNCTION", "add"),
+        (&core, "double", "[1]", "", ""),
+        (&core, "double", "[1.5]", "BAD_ARGUMENTS", "double: func(p1: i64)"),
+        (&core, "triple", "[1]", "NO_SUCH_FUNCTION", "double"),
+        (&handler, "handle-cast", "[[110]]", "", ""),
+        (&handler, "handle-cast", "[110]", "BAD_ARGUMENTS", "payload: list<u8>"),
+        (&handler, "terminate", "[\"x\"]", "NO_SUCH_FUNCTION", ""),
+    ] {
+        let request = wire::SendRequest {
+            service: spec.service.clone(),
+            function: function.into(),
+            input: Some(wire::send_request::Input::JsonArguments(json.into())),
+        };
+        let answer = cell.client.send(request).await.expect("send").into_inner().failure;
+        let answer = answer.unwrap_or_default();
+        assert_eq!(answer.reason, reason, "{function} {json}: {answer:?}");
+        assert!(answer.expected.contains(expected), "{function} {json}: {answer:?}");
+    }
+    let request = wire::SendRequest {
+        service: typed.service.clone(),
+        function: "add".into(),
+        input: Some(wire::send_request::Input::Payload(vec![1])),
+    };
+    let failure = cell.client.send(request).await.expect("send").into_inner().failure;
+    assert_eq!(failure.expect("no payload").reason, "BAD_ARGUMENTS");
+    // The one that was right arrived: `n` counts up.
+    assert_eq!(cell.ask(&handler.service, b"n").await.as_deref(), Ok("2"));
+}
+
+#[tokio::test]
+async fn a_program_is_stopped_at_once() {
+    let mut cell = TestCell::start(4).await;
+    let mut spec =
+        spec(1, "endless", Kind::Command, cell.module("endless", guests::ENDLESS_COMMAND));
+    spec.core_module = true;
+    assert!(cell.deploy(&spec, 1).await.is_none());
+    cell.wait_for(&spec.service, |instance| instance.cpu_us > 1_000).await;
+    let asked = Instant::now();
+    assert!(cell.stop(ids(&spec, 1), false, None).await.is_empty());
+    assert!(asked.elapsed() < Duration::from_secs(1), "{:?}", asked.elapsed());
+    assert!(cell.instances(&spec.service).await.is_empty());
+}
+
+#[tokio::test]
 async fn a_graceful_stop_finishes_what_waits() {
     let mut cell = TestCell::start(4).await;
     let artifact = cell.component("handler", &guests::handler(guests::INIT_OK));

@@ -12,7 +12,7 @@ use super::super::failure::{Failure, Fault, Reason};
 use super::super::host::{ComponentState, InitError, ServiceBindings};
 use super::super::message::{Answer, Input};
 use super::super::slot::StopReason;
-use super::{Outcome, Parts, bad_payload, bound};
+use super::{HANDED_BYTES_MAX, HANDED_VALUES_BYTES_MAX, Outcome, Parts, bad_payload, bound};
 use crate::values::{ResourceNames, arguments_from_json, function_text, results_to_json};
 
 /// The handler's functions that are the cell's to call, not a caller's.
@@ -111,24 +111,12 @@ impl ComponentGuest {
 
     async fn typed(&mut self, name: &str, input: Input) -> Outcome {
         let artifact = Arc::clone(&self.artifact);
-        let function = match exported(&artifact, name) {
-            Ok(function) => function,
+        let (function, arguments) = match prepare(&artifact, name, &input) {
+            Ok(prepared) => prepared,
             Err(failure) => return Ok(Err(failure)),
         };
-        let signature =
-            || format!("{name}: {}", function_text(&function.ty, &ResourceNames::default()));
-        let json = match &input {
-            Input::None => "[]",
-            Input::Json(json) => json,
-            Input::Payload(_) => return Ok(Err(bad_payload(signature()))),
-        };
-        let arguments = match arguments_from_json(&function.ty, json) {
-            Ok(arguments) => arguments,
-            Err(bad) => {
-                let failure = Failure::new(Reason::BadArguments, bad.message);
-                return Ok(Err(failure.expected(signature())));
-            }
-        };
+        // As large as its values once more.
+        drop(input);
         let results = self.invoke(function, &arguments).await?;
         Ok(match results_to_json(&results) {
             Ok(json) => Ok(Answer::Json(json)),
@@ -141,10 +129,50 @@ impl ComponentGuest {
             return Err(Fault::unusable(format!("the export {} is gone", function.name)));
         };
         let mut results = vec![Val::Bool(false); function.ty.results().len()];
+        self.store.set_hostcall_fuel(HANDED_VALUES_BYTES_MAX);
         let called = func.call_async(&mut self.store, arguments, &mut results).await;
+        self.store.set_hostcall_fuel(HANDED_BYTES_MAX);
         called.map_err(|error| Fault::from_error(&error))?;
         Ok(results)
     }
+}
+
+/// Checks a message that nobody waits for: `cast` will find its function and read its arguments.
+///
+/// # Errors
+/// `NO_SUCH_FUNCTION`, `BAD_ARGUMENTS`.
+pub(super) fn check_cast(
+    artifact: &Artifact,
+    kind: ServiceKind,
+    name: &str,
+    input: &Input,
+) -> Result<(), Failure> {
+    let handler = kind == ServiceKind::Handler && is_handler_function(name, "handle-cast");
+    let name = match (handler, input) {
+        (true, Input::None | Input::Payload(_)) => return Ok(()),
+        (true, Input::Json(_)) => "handle-cast",
+        (false, _) => name,
+    };
+    prepare(artifact, name, input).map(drop)
+}
+
+/// Finds the function and converts its arguments.
+fn prepare<'a>(
+    artifact: &'a Artifact,
+    name: &str,
+    input: &Input,
+) -> Result<(&'a Function, Vec<Val>), Failure> {
+    let function = exported(artifact, name)?;
+    let signature =
+        || format!("{name}: {}", function_text(&function.ty, &ResourceNames::default()));
+    let json = match input {
+        Input::None => "[]",
+        Input::Json(json) => json,
+        Input::Payload(_) => return Err(bad_payload(signature())),
+    };
+    let arguments = arguments_from_json(&function.ty, json)
+        .map_err(|bad| Failure::new(Reason::BadArguments, bad.message).expected(signature()))?;
+    Ok((function, arguments))
 }
 
 /// Whether `name` means this function of the handler.

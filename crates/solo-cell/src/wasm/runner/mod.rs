@@ -10,6 +10,7 @@ mod program;
 use std::sync::Arc;
 
 use solo_types::ServiceKind;
+use solo_types::bounds::MESSAGE_BYTES_MAX;
 use wasmtime::{Engine, Store};
 
 use super::artifact::Artifact;
@@ -26,7 +27,16 @@ const SLICE_TICKS: u64 = 1;
 
 /// Bytes that a guest may hand to the host in one call: the largest message and its answer, twice.
 /// More would be host memory that no limit of the service covers.
-const HANDED_BYTES_MAX: usize = 4 * solo_types::bounds::MESSAGE_BYTES_MAX;
+const HANDED_BYTES_MAX: usize = 4 * MESSAGE_BYTES_MAX;
+
+/// The same for a typed function, whose results are [`Val`]s: JSON has at least two bytes for each
+/// element, which is a value and, in an option, one more; and all bytes of strings. So everything that
+/// fits into a message as JSON passes, and so does much of what does not: that is an answer to the
+/// caller, while going over this bound ends the instance.
+///
+/// [`Val`]: wasmtime::component::Val
+const HANDED_VALUES_BYTES_MAX: usize =
+    MESSAGE_BYTES_MAX * size_of::<wasmtime::component::Val>() + HANDED_BYTES_MAX;
 
 /// Everything that an incarnation is made from.
 #[derive(Clone)]
@@ -117,6 +127,26 @@ impl Guest {
             Self::Component(guest) => guest.terminate(reason).await,
             Self::Module(_) | Self::Program(_) => Ok(()),
         }
+    }
+}
+
+/// Checks a message that nobody waits for, so that its sender learns what its receiver cannot say.
+///
+/// # Errors
+/// `NO_SUCH_FUNCTION`, `BAD_ARGUMENTS`.
+pub(crate) fn check_cast(
+    artifact: &Artifact,
+    kind: ServiceKind,
+    function: &str,
+    input: &Input,
+) -> Result<(), Failure> {
+    match kind {
+        ServiceKind::Handler | ServiceKind::Typed => {
+            component::check_cast(artifact, kind, function, input)
+        }
+        ServiceKind::Core => module::prepare(artifact, function, input).map(drop),
+        // The slot says so.
+        ServiceKind::Command => Ok(()),
     }
 }
 

@@ -40,7 +40,7 @@ impl Program {
                 let command = command.instantiate_async(&mut store).await.map_err(fault)?;
                 Ok(Self::Component { command, store })
             }
-            Artifact::Core { pre } => {
+            Artifact::Core { pre, .. } => {
                 let mut store = Store::new(&engine, CoreState::new(&slot));
                 store.limiter(|state| &mut state.budget);
                 bound(&mut store);
