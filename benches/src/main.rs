@@ -1,1 +1,33 @@
-fn main() {}
+//! Measures a real Solo from outside, next to the least that the same work costs on this machine.
+//!
+//! Starts the release binary beside this one in a temporary home and talks to it as any client does.
+//! It measures and reports; what a number must be is SPEC section 9, and only `--strict` makes a
+//! missed one fail. `docs/benchmarks.md` says what each line means.
+
+mod endings;
+mod figures;
+mod floors;
+mod guests;
+mod histogram;
+mod machine;
+mod options;
+mod parts;
+mod report;
+mod requests;
+mod run;
+mod solo;
+mod stats;
+mod table;
+mod targets;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    let options = options::Options::parse();
+    endings::exit_code(match options.echo_server() {
+        Some(socket) => floors::serve_echo(socket).map(|()| run::Outcome::Measured),
+        None => run::run(&options),
+    })
+}

@@ -1,0 +1,100 @@
+//! What the run ran on, and how busy that was.
+
+use std::fs;
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use nix::sys::statfs::{self, FsType};
+use serde::Serialize;
+
+/// Tasks that want a processor, per processor, from which on figures are not to be trusted.
+const BUSY_LOAD: f64 = 0.5;
+
+/// The machine. What cannot be read is empty: a report without it is still one.
+#[derive(Debug, Serialize)]
+pub(crate) struct Machine {
+    version: &'static str,
+    unix_seconds: u64,
+    kernel: String,
+    processors: usize,
+    /// Of the directory with the temporary homes.
+    file_system: String,
+    /// Average of the last minute, before and after the run.
+    load_before: f64,
+    load_after: f64,
+}
+
+impl Machine {
+    /// Looks at the machine before the run, whose homes will be in `directory`.
+    pub(crate) fn look(directory: &Path) -> Self {
+        let load = load();
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            unix_seconds: SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |since| since.as_secs()),
+            kernel: fs::read_to_string("/proc/sys/kernel/osrelease")
+                .unwrap_or_default()
+                .trim()
+                .to_owned(),
+            processors: std::thread::available_parallelism().map_or(1, usize::from),
+            file_system: file_system(directory),
+            load_before: load,
+            load_after: load,
+        }
+    }
+
+    /// Notes how busy it was when the run ended. The run itself is part of that.
+    pub(crate) fn note_end(&mut self) {
+        self.load_after = load();
+    }
+
+    /// What should make a reader doubt the figures.
+    pub(crate) fn doubts(&self) -> Vec<String> {
+        let mut doubts = Vec::new();
+        let busy = BUSY_LOAD * crate::stats::float(self.processors);
+        if self.load_before > busy {
+            let load = self.load_before;
+            doubts
+                .push(format!("the machine is busy (load {load:.2}): only ratios mean something"));
+        }
+        if self.file_system == "tmpfs" {
+            doubts.push("homes are on tmpfs: a durable write costs nothing; see --dir".to_owned());
+        }
+        doubts
+    }
+
+    /// One line.
+    pub(crate) fn text(&self) -> String {
+        format!(
+            "solo {} on Linux {}, {} processors, homes on {}; load {:.2} before, {:.2} after",
+            self.version,
+            self.kernel,
+            self.processors,
+            self.file_system,
+            self.load_before,
+            self.load_after,
+        )
+    }
+}
+
+fn load() -> f64 {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    text.split(' ').next().and_then(|first| first.parse().ok()).unwrap_or(0.0)
+}
+
+fn file_system(directory: &Path) -> String {
+    let Ok(found) = statfs::statfs(directory) else { return String::new() };
+    let known: [(FsType, &str); 5] = [
+        (statfs::EXT4_SUPER_MAGIC, "ext4"),
+        (statfs::TMPFS_MAGIC, "tmpfs"),
+        (statfs::BTRFS_SUPER_MAGIC, "btrfs"),
+        (statfs::XFS_SUPER_MAGIC, "xfs"),
+        (statfs::OVERLAYFS_SUPER_MAGIC, "overlayfs"),
+    ];
+    let kind = found.filesystem_type();
+    known
+        .iter()
+        .find(|(known, _)| *known == kind)
+        .map_or_else(|| format!("file system {:#x}", kind.0), |(_, name)| (*name).to_owned())
+}

@@ -1,0 +1,148 @@
+//! Deploy of a known artifact until it is ready: the time, where it goes, and how far from the floor.
+
+use std::time::Duration;
+
+use super::{Bench, names};
+use crate::figures::Quantity;
+use crate::floors::{Disk, Handler};
+use crate::report::{Row, Section};
+use crate::requests::{self, AT_ONCE, Deployed, deployment};
+use crate::stats::Samples;
+use crate::{histogram, targets};
+
+/// Deploys before the first one that counts: the first compiles, others find caches cold.
+const WARM_UP: usize = 10;
+
+/// What the floor is made of.
+const FLOOR: &str = "bare gRPC call with the artifact + wasmtime instantiate, init and first call + \
+                     synced append + SQLite commit (WAL, FULL)";
+
+/// The parts of a time, in the order in which they happen.
+#[derive(Default)]
+struct Parts(Vec<(&'static str, Samples)>);
+
+impl Parts {
+    fn push(&mut self, name: &'static str, seconds: f64) {
+        match self.0.iter_mut().find(|(known, _)| *known == name) {
+            Some((_, samples)) => samples.push(seconds),
+            None => self.0.push((name, [seconds].into_iter().collect())),
+        }
+    }
+
+    fn text(&self) -> String {
+        let mut text = format!("{:<46} {:>9} {:>9} {:>9}\n", "", "p50", "p99", "max");
+        for (name, samples) in &self.0 {
+            let Some(summary) = samples.summary() else { continue };
+            let [p50, p99, max] =
+                [summary.p50, summary.p99, summary.max].map(|value| Quantity::Seconds.text(value));
+            text.push_str(&format!("{name:<46} {p50:>9} {p99:>9} {max:>9}\n"));
+        }
+        text
+    }
+}
+
+/// Runs the part.
+pub(super) async fn run(bench: &Bench<'_>) -> anyhow::Result<Section> {
+    let solo = bench.solo().await?;
+    let client = solo.client().await?;
+    let mut disk = Disk::new(bench.directory)?;
+    let handler = bench.engines.load(&bench.counter, "counter", bench.directory)?;
+    for name in names("warm", 0..WARM_UP) {
+        requests::deploy(&client, deployment(&name, &bench.counter)).await?;
+        requests::kill(&client, &name).await?;
+        floor(bench, &mut disk, &handler, &mut Parts::default()).await?;
+    }
+    let (mut measured, mut floors) = (Samples::default(), Samples::default());
+    let (mut parts, mut floor_parts) = (Parts::default(), Parts::default());
+    let per_block = bench.sizes.deploys / bench.sizes.blocks;
+    for block in 0..bench.sizes.blocks {
+        for name in names("one", block * per_block..(block + 1) * per_block) {
+            let deployed = requests::deploy(&client, deployment(&name, &bench.counter)).await?;
+            measured.push_time(deployed.elapsed);
+            split(&deployed, &mut parts);
+            // Ready means that it answers.
+            requests::call(&client, &name, b"get").await?;
+            requests::kill(&client, &name).await?;
+        }
+        for _ in 0..per_block {
+            floors.push_time(floor(bench, &mut disk, &handler, &mut floor_parts).await?);
+        }
+    }
+    let at_once = at_once(bench, &client).await?;
+
+    let mut section = Section::default();
+    let row = Row::new("deploy, known artifact", Quantity::Seconds, &measured);
+    let row = row.map(|row| row.target(targets::DEPLOY_KNOWN).floor(FLOOR, &floors));
+    let distance = row.as_ref().and_then(|row| row.distance).unwrap_or_default();
+    section.picture(
+        &format!("Deploy of a known artifact until ready: {distance:.1} x the floor at p50"),
+        &histogram::draw(measured.values(), floors.values()),
+    );
+    section.picture("Where the time of a deploy goes", &parts.text());
+    section.picture("Where the time of its floor goes", &floor_parts.text());
+    section.row(row);
+    let row = Row::new("deploy, known artifact, 8 at once", Quantity::Seconds, &at_once.latency);
+    section.row(row.map(|row| row.target(targets::DEPLOY_KNOWN)));
+    let one_by_one: Samples =
+        floors.summary().map(|summary| 1.0 / summary.p50).into_iter().collect();
+    let row = Row::new("deploys per second, 8 at once", Quantity::PerSecond, &at_once.rate);
+    section
+        .row(row.map(|row| row.floor("the floor of one deploy, one after the other", &one_by_one)));
+    Ok(section)
+}
+
+/// Where the time went, as the kernel tells; what it does not tell is the way there and back.
+fn split(deployed: &Deployed, parts: &mut Parts) {
+    let seconds = |ms: f64| ms / 1_000.0;
+    let timing = &deployed.timing;
+    let total = seconds(timing.total_ms);
+    let told = seconds(timing.store_ms + timing.compile_ms + timing.start_ms);
+    parts.push("store: hash, look for the artifact", seconds(timing.store_ms));
+    parts.push("compile: find what was compiled", seconds(timing.compile_ms));
+    parts.push("start: cell, instance, init", seconds(timing.start_ms));
+    parts.push("rest: id, audit record, commit, route", (total - told).max(0.0));
+    parts.push("wire: client, request, answer", (deployed.elapsed.as_secs_f64() - total).max(0.0));
+    parts.push("all", deployed.elapsed.as_secs_f64());
+}
+
+/// The same work, bare and one thing after the other.
+async fn floor(
+    bench: &Bench<'_>,
+    disk: &mut Disk,
+    handler: &Handler,
+    parts: &mut Parts,
+) -> anyhow::Result<Duration> {
+    let wire = bench.echo.call(&bench.counter).await?;
+    let start = handler.first_answer(b"get")?;
+    let append = disk.append()?;
+    let commit = disk.commit()?;
+    let total = wire + start + append + commit;
+    parts.push("bare gRPC call, Unix socket", wire.as_secs_f64());
+    parts.push("wasmtime: instantiate, init, first call", start.as_secs_f64());
+    parts.push("append of 400 bytes with fdatasync", append.as_secs_f64());
+    parts.push("SQLite commit of one row", commit.as_secs_f64());
+    parts.push("all", total.as_secs_f64());
+    Ok(total)
+}
+
+struct AtOnce {
+    latency: Samples,
+    rate: Samples,
+}
+
+async fn at_once(bench: &Bench<'_>, client: &solo_api::Client) -> anyhow::Result<AtOnce> {
+    let (mut latency, mut rate) = (Samples::default(), Samples::default());
+    for round in 0..bench.sizes.deploys_at_once / AT_ONCE {
+        let names = names("many", round * AT_ONCE..(round + 1) * AT_ONCE);
+        let began = std::time::Instant::now();
+        let deployed = requests::deploy_all(client, &names, &bench.counter).await?;
+        rate.push(crate::stats::float(AT_ONCE) / began.elapsed().as_secs_f64());
+        for deployed in deployed {
+            latency.push_time(deployed.elapsed);
+        }
+        for name in &names {
+            requests::kill(client, name).await?;
+        }
+    }
+    Ok(AtOnce { latency, rate })
+}
