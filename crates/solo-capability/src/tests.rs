@@ -279,7 +279,8 @@ proptest! {
             prop_assert_eq!(access.grant(), &grant(&[Right::Call]));
             prop_assert!(changed == token || at + 4 >= token.len());
         }
-        let cut = &token[..at];
+        // Without its padding a token still says the same.
+        let cut = &token[..at.min(token.trim_end_matches('=').len() - 1)];
         prop_assert!(authority.verify(cut, NOW).is_err());
     }
 
