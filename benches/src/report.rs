@@ -14,7 +14,7 @@ pub(crate) struct Row {
     pub(crate) measured: Summary,
     pub(crate) target: Option<Target>,
     pub(crate) floor: Option<Floor>,
-    /// Of the p99 (of the one value, where there is one).
+    /// How it stands to the target.
     pub(crate) verdict: Option<Verdict>,
     /// Measured by floor (floor by measured, where more is better), at p50.
     pub(crate) distance: Option<f64>,
@@ -59,7 +59,7 @@ impl Row {
 
     /// Judges it.
     pub(crate) fn target(mut self, target: Target) -> Self {
-        self.verdict = Some(target.judge(self.measured.p99));
+        self.verdict = Some(target.judge(&self.measured));
         self.target = Some(target);
         self
     }

@@ -25,6 +25,8 @@ pub(crate) fn get_64() -> Vec<u8> {
 pub(crate) struct Deployed {
     pub(crate) elapsed: Duration,
     pub(crate) timing: v1::Timing,
+    /// Of the artifact.
+    pub(crate) digest: String,
 }
 
 /// A deployment of `code` as `name` with the defaults, but a generous time to start.
@@ -41,6 +43,15 @@ pub(crate) fn deployment(name: &str, code: &[u8]) -> v1::DeployRequest {
         }),
         ..v1::DeployRequest::default()
     }
+}
+
+/// The same, of an artifact that Solo has.
+pub(crate) fn deployment_by_digest(name: &str, digest: &str) -> v1::DeployRequest {
+    let mut request = deployment(name, &[]);
+    if let Some(code) = &mut request.code {
+        code.source = Some(v1::code::Source::Digest(digest.to_owned()));
+    }
+    request
 }
 
 /// Deploys, and times it.
@@ -61,7 +72,7 @@ pub(crate) async fn deploy(
         .map_err(|status| solo_api::problem_from_status(&status))
         .with_context(|| format!("failed to deploy {name}"))?
         .into_inner();
-    Ok(Deployed { elapsed, timing: answer.timing.context("no timing")? })
+    Ok(Deployed { elapsed, timing: answer.timing.context("no timing")?, digest: answer.digest })
 }
 
 /// Ends a service at once.

@@ -38,7 +38,10 @@ pub(crate) fn print(machine: &Machine, sections: &[Section]) -> anyhow::Result<(
     let rows: Vec<&Row> = sections.iter().flat_map(|section| &section.rows).collect();
     writeln!(out, "\n{}", machine.text())?;
     writeln!(out, "{}", table(&rows))?;
-    writeln!(out, "`holds` judges the p99. The floor of each, measured in this run:")?;
+    writeln!(
+        out,
+        "`holds` judges the p99; of messages between services the p50.\nThe floor of each, measured in this run:"
+    )?;
     for (what, names) in floors(&rows) {
         writeln!(out, "  {}\n      {what}", names.join("; "))?;
     }

@@ -1,12 +1,16 @@
 //! Deploy of a known artifact until it is ready: the time, where it goes, and how far from the floor.
 
+use std::path::Path;
 use std::time::Duration;
+
+use solo_api::{Client, v1};
 
 use super::{Bench, names};
 use crate::figures::Quantity;
 use crate::floors::{Disk, Handler};
 use crate::report::{Row, Section};
-use crate::requests::{self, AT_ONCE, Deployed, deployment};
+use crate::requests::{self, AT_ONCE, Deployed, deployment, deployment_by_digest};
+use crate::solo::{self, Solo};
 use crate::stats::Samples;
 use crate::{histogram, targets};
 
@@ -41,54 +45,105 @@ impl Parts {
     }
 }
 
+/// A file system in memory, where there is one: what a deploy costs beside the disk.
+const MEMORY: &str = "/dev/shm";
+
+/// What is measured one after the other.
+#[derive(Default)]
+struct OneByOne {
+    inline: Samples,
+    by_digest: Samples,
+    floors: Samples,
+    parts: Parts,
+    floor_parts: Parts,
+}
+
 /// Runs the part.
 pub(super) async fn run(bench: &Bench<'_>) -> anyhow::Result<Section> {
     let solo = bench.solo().await?;
     let client = solo.client().await?;
-    let mut disk = Disk::new(bench.directory)?;
-    let handler = bench.engines.load(&bench.counter, "counter", bench.directory)?;
-    for name in names("warm", 0..WARM_UP) {
-        requests::deploy(&client, deployment(&name, &bench.counter)).await?;
-        requests::kill(&client, &name).await?;
-        floor(bench, &mut disk, &handler, &mut Parts::default()).await?;
-    }
-    let (mut measured, mut floors) = (Samples::default(), Samples::default());
-    let (mut parts, mut floor_parts) = (Parts::default(), Parts::default());
-    let per_block = bench.sizes.deploys / bench.sizes.blocks;
-    for block in 0..bench.sizes.blocks {
-        for name in names("one", block * per_block..(block + 1) * per_block) {
-            let deployed = requests::deploy(&client, deployment(&name, &bench.counter)).await?;
-            measured.push_time(deployed.elapsed);
-            split(&deployed, &mut parts);
-            // Ready means that it answers.
-            requests::call(&client, &name, b"get").await?;
-            requests::kill(&client, &name).await?;
-        }
-        for _ in 0..per_block {
-            floors.push_time(floor(bench, &mut disk, &handler, &mut floor_parts).await?);
-        }
-    }
+    let measured = one_by_one(bench, &client, bench.directory).await?;
     let at_once = at_once(bench, &client).await?;
+    drop(solo);
+    let in_memory = in_memory(bench).await?;
 
     let mut section = Section::default();
-    let row = Row::new("deploy, known artifact", Quantity::Seconds, &measured);
-    let row = row.map(|row| row.target(targets::DEPLOY_KNOWN).floor(FLOOR, &floors));
+    let row = Row::new("deploy, known artifact", Quantity::Seconds, &measured.inline);
+    let row = row.map(|row| row.target(targets::DEPLOY_KNOWN).floor(FLOOR, &measured.floors));
     let distance = row.as_ref().and_then(|row| row.distance).unwrap_or_default();
     section.picture(
         &format!("Deploy of a known artifact until ready: {distance:.1} x the floor at p50"),
-        &histogram::draw(measured.values(), floors.values()),
+        &histogram::draw(measured.inline.values(), measured.floors.values()),
     );
-    section.picture("Where the time of a deploy goes", &parts.text());
-    section.picture("Where the time of its floor goes", &floor_parts.text());
+    section.picture("Where the time of a deploy goes", &measured.parts.text());
+    section.picture("Where the time of its floor goes", &measured.floor_parts.text());
     section.row(row);
-    let row = Row::new("deploy, known artifact, 8 at once", Quantity::Seconds, &at_once.latency);
+    let row = Row::new("  the same, by digest", Quantity::Seconds, &measured.by_digest);
+    section.row(row.map(|row| row.target(targets::DEPLOY_KNOWN)));
+    if let Some(in_memory) = in_memory {
+        let row = Row::new("  the same, home in memory", Quantity::Seconds, &in_memory.inline);
+        let floor = "the same, without the price of the disk";
+        section.row(row.map(|row| row.floor(floor, &in_memory.floors)));
+    }
+    let row = Row::new("  the same, 8 at once", Quantity::Seconds, &at_once.latency);
     section.row(row.map(|row| row.target(targets::DEPLOY_KNOWN)));
     let one_by_one: Samples =
-        floors.summary().map(|summary| 1.0 / summary.p50).into_iter().collect();
+        measured.floors.summary().map(|summary| 1.0 / summary.p50).into_iter().collect();
     let row = Row::new("deploys per second, 8 at once", Quantity::PerSecond, &at_once.rate);
-    section
-        .row(row.map(|row| row.floor("the floor of one deploy, one after the other", &one_by_one)));
+    let floor = "the floor of one deploy, one after the other";
+    section.row(row.map(|row| row.floor(floor, &one_by_one)));
     Ok(section)
+}
+
+/// The same on a file system in memory; nothing if there is none.
+async fn in_memory(bench: &Bench<'_>) -> anyhow::Result<Option<OneByOne>> {
+    let Ok(directory) = solo::temporary(Some(Path::new(MEMORY))) else { return Ok(None) };
+    let solo = Solo::start(Some(directory.path())).await?;
+    let client = solo.client().await?;
+    one_by_one(bench, &client, directory.path()).await.map(Some)
+}
+
+/// `directory` is for what the floor writes.
+async fn one_by_one(
+    bench: &Bench<'_>,
+    client: &Client,
+    directory: &Path,
+) -> anyhow::Result<OneByOne> {
+    let mut disk = Disk::new(directory)?;
+    let handler = bench.engines.load(&bench.counter, "counter", directory)?;
+    let mut digest = String::new();
+    for name in names("warm", 0..WARM_UP) {
+        digest = deploy(client, deployment(&name, &bench.counter)).await?.digest;
+        floor(bench, &mut disk, &handler, &mut Parts::default()).await?;
+    }
+    let mut measured = OneByOne::default();
+    let per_block = bench.sizes.deploys / bench.sizes.blocks;
+    for block in 0..bench.sizes.blocks {
+        let numbers = block * per_block..(block + 1) * per_block;
+        for name in names("inline", numbers.clone()) {
+            let deployed = deploy(client, deployment(&name, &bench.counter)).await?;
+            measured.inline.push_time(deployed.elapsed);
+            split(&deployed, &mut measured.parts);
+        }
+        for name in names("digest", numbers) {
+            let deployed = deploy(client, deployment_by_digest(&name, &digest)).await?;
+            measured.by_digest.push_time(deployed.elapsed);
+        }
+        for _ in 0..per_block {
+            let time = floor(bench, &mut disk, &handler, &mut measured.floor_parts).await?;
+            measured.floors.push_time(time);
+        }
+    }
+    Ok(measured)
+}
+
+/// Deploys, checks that ready means that it answers, and ends it.
+async fn deploy(client: &Client, request: v1::DeployRequest) -> anyhow::Result<Deployed> {
+    let name = request.name.clone();
+    let deployed = requests::deploy(client, request).await?;
+    requests::call(client, &name, b"get").await?;
+    requests::kill(client, &name).await?;
+    Ok(deployed)
 }
 
 /// Where the time went, as the kernel tells; what it does not tell is the way there and back.
@@ -130,7 +185,7 @@ struct AtOnce {
     rate: Samples,
 }
 
-async fn at_once(bench: &Bench<'_>, client: &solo_api::Client) -> anyhow::Result<AtOnce> {
+async fn at_once(bench: &Bench<'_>, client: &Client) -> anyhow::Result<AtOnce> {
     let (mut latency, mut rate) = (Samples::default(), Samples::default());
     for round in 0..bench.sizes.deploys_at_once / AT_ONCE {
         let names = names("many", round * AT_ONCE..(round + 1) * AT_ONCE);

@@ -51,8 +51,10 @@ pub(super) async fn run(bench: &Bench<'_>) -> anyhow::Result<Section> {
         Ok((ready == count + 1).then_some(()))
     })
     .await?;
-    let restarts = requests::restarts(&client, "pinger").await?;
-    ensure!(restarts == 0, "the pinger was restarted {restarts} times");
+    for name in ["pinger", "idle-0"] {
+        let restarts = requests::restarts(&client, name).await?;
+        ensure!(restarts == 0, "{name} was restarted {restarts} times");
+    }
 
     let mut section = Section::default();
     let name = format!("kernel killed with {count} services");
