@@ -133,6 +133,7 @@ async fn run(seed: u64) {
         }
         if killer.is_some() {
             let client = solo.answering().await;
+            settled(&solo).await;
             // What was open is decided now, and must be one of the possibilities.
             let seen = observe(&client, name).await;
             let possible = model.get_mut(name).expect("a known name");
@@ -144,6 +145,7 @@ async fn run(seed: u64) {
         }
     }
     let client = solo.answering().await;
+    settled(&solo).await;
     for name in NAMES {
         let seen = observe(&client, name).await;
         assert_eq!(model[name], [seen], "{name}");
@@ -173,22 +175,26 @@ async fn nothing_half_done(solo: &Solo, client: &Client) {
     .await;
     let uploads = std::fs::read_dir(solo.home().join("artifacts/tmp")).expect("uploads").count();
     assert_eq!(uploads, 0);
-    let database = rusqlite_rows(solo);
-    assert_eq!(database, names.len(), "rows of services that are not killed, none with a rollout");
+    let rows = count(solo, "SELECT count(*) FROM services WHERE killed = 0");
+    assert_eq!(rows, names.len(), "rows of services that are not killed");
     for entry in std::fs::read_dir(solo.home().join("compiled")).expect("compiled").flatten() {
         assert!(entry.path().extension().is_some_and(|e| e == "cwasm"), "{entry:?}");
     }
 }
 
-/// Services that should be, with none in the middle of an update. SQLite's own shell would do too.
-fn rusqlite_rows(solo: &Solo) -> usize {
+/// Waits until no update is under way: a kernel goes on with those that the last one left.
+async fn settled(solo: &Solo) {
+    eventually("no update is under way", || async {
+        (count(solo, "SELECT count(*) FROM services WHERE rollout IS NOT NULL") == 0).then_some(())
+    })
+    .await;
+}
+
+/// What a query counts in the database. SQLite's own shell would do too.
+fn count(solo: &Solo, query: &str) -> usize {
     let database = rusqlite::Connection::open(solo.home().join("solo.db")).expect("open");
-    let count = |query: &str| -> usize {
-        let count: i64 = database.query_row(query, [], |row| row.get(0)).expect("query");
-        usize::try_from(count).expect("a count")
-    };
-    assert_eq!(count("SELECT count(*) FROM services WHERE rollout IS NOT NULL"), 0);
-    count("SELECT count(*) FROM services WHERE killed = 0")
+    let count: i64 = database.query_row(query, [], |row| row.get(0)).expect("query");
+    usize::try_from(count).expect("a count")
 }
 
 #[tokio::test]
