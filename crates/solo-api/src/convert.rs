@@ -104,8 +104,11 @@ pub fn limits_message(limits: &Limits) -> v1::Limits {
         startup_timeout_ms: Some(limits.startup_timeout_ms),
         shutdown_timeout_ms: Some(limits.shutdown_timeout_ms),
         limit_exceeded_action: match limits.limit_exceeded_action {
-            LimitAction::Kill => v1::LimitAction::Kill.into(),
-        },
+            LimitAction::Kill => v1::LimitAction::Kill,
+            LimitAction::Throttle => v1::LimitAction::Throttle,
+            LimitAction::Warn => v1::LimitAction::Warn,
+        }
+        .into(),
     }
 }
 
@@ -228,6 +231,7 @@ pub fn cell_spec(
                 service: grant.service.to_string(),
                 call: grant.rights.contains(&Right::Call),
                 send: grant.rights.contains(&Right::Send),
+                execute: false,
             })
             .collect(),
         health_check: spec.health_check.as_ref().map(|check| cell::HealthCheck {
@@ -237,6 +241,10 @@ pub fn cell_spec(
             failures_max: check.failures_max,
         }),
         core_module: spec.core_module,
+        tier: String::new(),
+        limit_action: spec.limits.limit_exceeded_action.as_str().to_owned(),
+        cpu_quota_percent: 0,
+        message_queue_max: 0,
     }
 }
 

@@ -54,6 +54,33 @@ pub mod bounds {
 pub enum LimitAction {
     /// The instance ends.
     Kill,
+    /// What would exceed it is refused or slowed down; the instance goes on.
+    Throttle,
+    /// It is reported; only a ceiling that protects the others still holds.
+    Warn,
+}
+
+impl LimitAction {
+    /// The stable name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Kill => "kill",
+            Self::Throttle => "throttle",
+            Self::Warn => "warn",
+        }
+    }
+
+    /// Reads the stable name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        match name {
+            "kill" => Some(Self::Kill),
+            "throttle" => Some(Self::Throttle),
+            "warn" => Some(Self::Warn),
+            _ => None,
+        }
+    }
 }
 
 /// Limits of each instance of a service.

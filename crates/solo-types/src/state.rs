@@ -73,6 +73,7 @@ names!(ExitReason {
     Normal => "normal", Trap => "trap", Limit => "limit", InitFailed => "init_failed",
     StartupTimeout => "startup_timeout", ExitCode => "exit_code", Killed => "killed",
     Unhealthy => "unhealthy", Stopped => "stopped", CellLost => "cell_lost",
+    ChildrenFailed => "children_failed",
 });
 
 impl ServiceState {
@@ -137,6 +138,8 @@ pub enum ExitReason {
     Stopped,
     /// Its cell died.
     CellLost,
+    /// A group of its children restarted too often.
+    ChildrenFailed,
 }
 
 impl ExitReason {

@@ -104,7 +104,7 @@ impl CellService for Server {
         &self,
         request: Request<wire::RouteRequest>,
     ) -> Result<Response<wire::RouteResponse>, Status> {
-        let wire::RouteRequest { service, name, instances } = request.into_inner();
+        let wire::RouteRequest { service, name, instances, weights: _ } = request.into_inner();
         self.cell.route(&service, &name, &instances);
         Ok(Response::new(wire::RouteResponse {}))
     }
@@ -115,7 +115,8 @@ impl CellService for Server {
     ) -> Result<Response<wire::CallResponse>, Status> {
         use wire::call_request::Input as In;
         use wire::call_response::Output as Out;
-        let wire::CallRequest { service, function, input, timeout_ms } = request.into_inner();
+        let wire::CallRequest { service, function, input, timeout_ms, trace_id: _ } =
+            request.into_inner();
         let input = match input {
             None => Input::None,
             Some(In::JsonArguments(json)) => Input::Json(json),
@@ -135,7 +136,7 @@ impl CellService for Server {
         request: Request<wire::SendRequest>,
     ) -> Result<Response<wire::SendResponse>, Status> {
         use wire::send_request::Input as In;
-        let wire::SendRequest { service, function, input } = request.into_inner();
+        let wire::SendRequest { service, function, input, trace_id: _ } = request.into_inner();
         let input = match input {
             None => Input::None,
             Some(In::JsonArguments(json)) => Input::Json(json),
@@ -236,15 +237,19 @@ fn instance_message(slot: &Slot) -> wire::Instance {
         last_exit: phase.last_exit.map(exit_message),
         handled: figures.handled.load(Ordering::Relaxed),
         errors: figures.errors.load(Ordering::Relaxed),
+        ..wire::Instance::default()
     }
 }
 
 fn report_message(entry: Entry) -> wire::ReportsResponse {
     use wire::reports_response::Report as Out;
     let report = match entry.report {
-        Report::Log { level, message, source } => {
-            Out::Log(wire::Log { level: level.to_owned(), message, source: source.to_owned() })
-        }
+        Report::Log { level, message, source } => Out::Log(wire::Log {
+            level: level.to_owned(),
+            message,
+            source: source.to_owned(),
+            trace_id: String::new(),
+        }),
         Report::State { state, restarts, exit } => Out::State(wire::StateChange {
             state: state.as_str().to_owned(),
             restarts,

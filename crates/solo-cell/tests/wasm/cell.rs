@@ -56,6 +56,7 @@ pub(crate) fn spec(
         grants: Vec::new(),
         health_check: None,
         core_module: kind == wire::ServiceKind::Core,
+        ..Default::default()
     }
 }
 
@@ -130,7 +131,12 @@ impl TestCell {
         let failure = self.client.start(request).await.expect("start").into_inner().failure;
         if failure.is_none() {
             let service = spec.service.clone();
-            let request = wire::RouteRequest { service, name: spec.name.clone(), instances };
+            let request = wire::RouteRequest {
+                service,
+                name: spec.name.clone(),
+                instances,
+                ..Default::default()
+            };
             self.client.route(request).await.expect("route");
         }
         failure
@@ -156,7 +162,8 @@ impl TestCell {
         timeout_ms: u64,
     ) -> Output {
         let (service, function) = (service.to_owned(), function.to_owned());
-        let request = wire::CallRequest { service, function, input, timeout_ms };
+        let request =
+            wire::CallRequest { service, function, input, timeout_ms, ..Default::default() };
         let response = self.client.clone().call(request).await.expect("call").into_inner();
         response.output.expect("an output")
     }
@@ -190,6 +197,7 @@ impl TestCell {
             service: service.to_owned(),
             function: String::new(),
             input: Some(wire::send_request::Input::Payload(payload.to_vec())),
+            ..Default::default()
         };
         self.client.clone().send(request).await.expect("send").into_inner().failure
     }

@@ -19,7 +19,7 @@ fn to(op: u8, name: &str, rest: &[u8]) -> Vec<u8> {
 }
 
 fn grant(service: &str) -> wire::Grant {
-    wire::Grant { service: service.to_owned(), call: true, send: true }
+    wire::Grant { service: service.to_owned(), call: true, send: true, execute: false }
 }
 
 async fn typed(instances: u32) -> (TestCell, wire::ServiceSpec) {
@@ -140,7 +140,13 @@ async fn an_endless_loop_is_killed_while_others_answer() {
         let (mut client, service) = (cell.client.clone(), spec_loop.service.clone());
         loops.spawn(async move {
             let function = "spin".to_owned();
-            let request = wire::CallRequest { service, function, input: None, timeout_ms: 60_000 };
+            let request = wire::CallRequest {
+                service,
+                function,
+                input: None,
+                timeout_ms: 60_000,
+                ..Default::default()
+            };
             client.call(request).await.expect("call").into_inner().output
         });
     }
@@ -303,6 +309,7 @@ async fn a_full_mailbox_says_so_and_gone_callers_make_room() {
         function: "spin".into(),
         input: None,
         timeout_ms: 60_000,
+        ..Default::default()
     };
     let busy = tokio::spawn(async move { client.call(request).await });
     cell.wait_for(&id, |instance| instance.cpu_us > 5_000 && instance.mailbox_depth == 0).await;
@@ -312,7 +319,13 @@ async fn a_full_mailbox_says_so_and_gone_callers_make_room() {
         let (mut client, service) = (cell.client.clone(), id.clone());
         waiting.spawn(async move {
             let function = "add".to_owned();
-            let request = wire::CallRequest { service, function, input: None, timeout_ms: 60_000 };
+            let request = wire::CallRequest {
+                service,
+                function,
+                input: None,
+                timeout_ms: 60_000,
+                ..Default::default()
+            };
             client.call(request).await
         });
     }
@@ -368,6 +381,7 @@ async fn a_mailbox_full_of_bytes_says_so() {
         service: spec.service.clone(),
         function: function.into(),
         input: Some(wire::send_request::Input::JsonArguments(json)),
+        ..Default::default()
     };
     assert!(cell.client.send(send("spin", "[]".into())).await.is_ok());
     cell.wait_for(&spec.service, |i| i.cpu_us > 5_000 && i.mailbox_depth == 0).await;
@@ -409,6 +423,7 @@ async fn what_is_sent_is_checked_when_it_arrives() {
             service: spec.service.clone(),
             function: function.into(),
             input: Some(wire::send_request::Input::JsonArguments(json.into())),
+            ..Default::default()
         };
         let answer = cell.client.send(request).await.expect("send").into_inner().failure;
         let answer = answer.unwrap_or_default();
@@ -419,6 +434,7 @@ async fn what_is_sent_is_checked_when_it_arrives() {
         service: typed.service.clone(),
         function: "add".into(),
         input: Some(wire::send_request::Input::Payload(vec![1])),
+        ..Default::default()
     };
     let failure = cell.client.send(request).await.expect("send").into_inner().failure;
     assert_eq!(failure.expect("no payload").reason, "BAD_ARGUMENTS");
@@ -465,7 +481,13 @@ async fn who_does_not_stop_in_time_is_forced() {
     let (mut client, service) = (cell.client.clone(), spec.service.clone());
     let busy = tokio::spawn(async move {
         let function = "spin".to_owned();
-        let request = wire::CallRequest { service, function, input: None, timeout_ms: 60_000 };
+        let request = wire::CallRequest {
+            service,
+            function,
+            input: None,
+            timeout_ms: 60_000,
+            ..Default::default()
+        };
         client.call(request).await
     });
     cell.wait_for(&spec.service, |instance| instance.cpu_us > 5_000).await;
@@ -584,6 +606,7 @@ async fn routes_are_replaced_at_once() {
         service: spec.service.clone(),
         name: spec.name.clone(),
         instances,
+        ..Default::default()
     };
     cell.client.route(route(vec![ids(&spec, 2)[1].clone()])).await.expect("route");
     for expected in ["1", "2", "3"] {

@@ -58,6 +58,7 @@ pub(super) async fn call(
             function: request.function.clone(),
             input: input.clone(),
             timeout_ms: remaining_ms(deadline),
+            trace_id: Vec::new(),
         };
         let response = cell.call(message).await.map_err(|status| crate::cells::lost(&status))?;
         let output = match response.output {
@@ -109,6 +110,7 @@ pub(super) async fn send(
             service: service.id.to_string(),
             function: request.function.clone(),
             input: input.clone(),
+            trace_id: Vec::new(),
         };
         let response = cell.send(message).await.map_err(|status| crate::cells::lost(&status))?;
         match response.failure {

@@ -144,7 +144,8 @@ impl CellHandle {
         instances: Vec<String>,
     ) -> Result<(), Problem> {
         let mut client = self.client.clone();
-        within(client.route(wire::RouteRequest { service, name, instances })).await.map(|_| ())
+        let request = wire::RouteRequest { service, name, instances, weights: Vec::new() };
+        within(client.route(request)).await.map(|_| ())
     }
 
     /// What the cell hosts of one service, or (empty) of all.

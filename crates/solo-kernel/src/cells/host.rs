@@ -238,7 +238,8 @@ async fn take_reports(
                 Some(wire::reports_response::Report::Missed(count)) => {
                     records.push(NewRecord::missed(at, &handle.cell, count, position));
                 }
-                None => {}
+                // Cells do not send them yet.
+                Some(wire::reports_response::Report::Violation(_)) | None => {}
             }
         }
         monitor.append(records);
