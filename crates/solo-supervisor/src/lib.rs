@@ -1,7 +1,8 @@
 //! Supervision with OTP semantics: when to restart what, how soon, and when to give up.
 //!
 //! Three layers, each usable alone. [`RestartTracker`] decides for one child; the heart and the
-//! cells use it. [`SupervisorCore`] decides for one supervisor with its children. Both are pure: time
+//! cells use it. [`SupervisorCore`] decides for one supervisor with its children, all that OTP's
+//! does: strategies, intensity, significant children, children that come and go. Both are pure: time
 //! and events in, decisions out. [`start`] runs a tree of supervisors and workers as tokio tasks;
 //! the kernel is such a tree. Nothing here knows what a child does.
 
@@ -14,4 +15,7 @@ pub use shell::{
     ChildContext, ChildKind, ChildSpec, Node, NodeKind, SupervisorEnd, SupervisorHandle,
     SupervisorSpec, TreeError, WorkerFactory, start,
 };
-pub use tree::{Action, ChildId, Event, Strategy, SupervisorCore};
+pub use tree::{
+    Action, AutoShutdown, ChildError, ChildId, ChildOptions, EndReason, Event, Strategy,
+    SupervisorCore, SupervisorOptions,
+};

@@ -19,7 +19,7 @@ const JITTER_PERMILLE: u64 = 200;
 /// How a child ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ExitKind {
-    /// It had finished.
+    /// It had finished: what OTP calls `normal`, `shutdown` and `{shutdown, Term}`.
     Normal,
     /// It failed; another start may help.
     Abnormal,

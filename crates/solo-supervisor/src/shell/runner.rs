@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use solo_types::InstanceState;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
 use super::handle::{COMMANDS_MAX, ChildView, Command, Shared, SupervisorEnd, TreeError};
 use super::spec::{CHILDREN_MAX, ChildContext, ChildKind, ChildSpec, SupervisorSpec};
-use crate::{Action, ChildId, Event, ExitKind, SupervisorCore};
+use crate::{Action, ChildId, EndReason, Event, ExitKind, SupervisorCore, SupervisorOptions};
 
 /// For an aborted task to end. One that does not yield for so long is left behind.
 const ABORT_GRACE: Duration = Duration::from_secs(1);
@@ -44,6 +45,8 @@ struct Slot {
     spec: ChildSpec,
     name: Arc<str>,
     run: Run,
+    /// How it ended the last time.
+    exit: ExitKind,
     removed: Vec<oneshot::Sender<Result<(), TreeError>>>,
 }
 
@@ -77,7 +80,7 @@ pub(super) fn supervise(
     let seed = RandomState::new().hash_one(&*spec.name);
     let mut runner = Runner {
         name: Arc::clone(name),
-        core: SupervisorCore::new(spec.strategy, spec.policy, seed),
+        core: SupervisorCore::new(SupervisorOptions::new(spec.strategy, spec.policy), seed),
         shared: Arc::clone(&shared),
         slots: HashMap::new(),
         tasks: JoinSet::new(),
@@ -89,7 +92,11 @@ pub(super) fn supervise(
     };
     let run = async move {
         for child in spec.children {
-            runner.add(child);
+            let id = runner.core.specify(child.mode);
+            // Nothing is significant here, and the supervisor has just begun.
+            if let Ok(id) = id {
+                runner.take_in(id, child);
+            }
         }
         runner.actions.extend(runner.core.advance());
         runner.run(&mut stop).await
@@ -154,13 +161,17 @@ impl Runner {
                     self.publish(child);
                 }
                 Action::Stop(child) => self.stop(child),
-                Action::GiveUp => {
-                    tracing::error!(supervisor = &*self.name, "Gave up: too many restarts");
-                    self.end = Some(SupervisorEnd::GaveUp);
-                }
-                Action::Stopped => self.end = Some(SupervisorEnd::Stopped),
+                Action::End(reason) => self.end = Some(self.describe_end(reason)),
             }
         }
+    }
+
+    fn describe_end(&self, reason: EndReason) -> SupervisorEnd {
+        if !reason.is_failure() {
+            return SupervisorEnd::Stopped;
+        }
+        tracing::error!(supervisor = &*self.name, ?reason, "Gave up");
+        SupervisorEnd::GaveUp
     }
 
     fn start(&mut self, child: ChildId) {
@@ -269,6 +280,7 @@ impl Runner {
     fn ended(&mut self, child: ChildId, exit: ExitKind, error: Option<String>) {
         if let Some(slot) = self.slots.get_mut(&child) {
             slot.run = Run::Down;
+            slot.exit = exit;
             if let Some(error) = &error {
                 tracing::warn!(
                     supervisor = &*self.name, child = &*slot.name, %error, "A child failed"
@@ -313,12 +325,18 @@ impl Runner {
         if self.slots.len() >= CHILDREN_MAX {
             return Err(TreeError::TooManyChildren { limit: CHILDREN_MAX });
         }
-        if self.add(spec) { Ok(()) } else { Err(TreeError::Ending) }
+        match self.core.add(spec.mode) {
+            Ok(child) => {
+                self.take_in(child, spec);
+                Ok(())
+            }
+            // The other reasons are about significant children, of which there are none here.
+            Err(_) => Err(TreeError::Ending),
+        }
     }
 
-    /// Takes a child in without starting it; false when the supervisor is ending.
-    fn add(&mut self, spec: ChildSpec) -> bool {
-        let Some(child) = self.core.add(spec.mode) else { return false };
+    /// Remembers a child that the core knows, and shows it to others.
+    fn take_in(&mut self, child: ChildId, spec: ChildSpec) {
         let name: Arc<str> = spec.name.as_str().into();
         let supervisor = match &spec.kind {
             ChildKind::Worker(_) => None,
@@ -326,28 +344,37 @@ impl Runner {
         };
         let view = ChildView {
             name: Arc::clone(&name),
-            state: solo_types::InstanceState::Starting,
+            state: InstanceState::Starting,
             restarts: 0,
             last_error: None,
             supervisor,
         };
         self.shared.children().insert(child, view);
-        self.slots.insert(child, Slot { spec, name, run: Run::Down, removed: Vec::new() });
-        true
+        let (run, exit, removed) = (Run::Down, ExitKind::Normal, Vec::new());
+        self.slots.insert(child, Slot { spec, name, run, exit, removed });
     }
 
     /// Shows a child's state to others, or that it is gone.
+    ///
+    /// A temporary child that ended is forgotten by the core, but others want to see how it ended:
+    /// its slot stays until somebody removes it.
     fn publish(&mut self, child: ChildId) {
-        if let Some(state) = self.core.state(child) {
-            if let Some(view) = self.shared.children().get_mut(&child) {
-                view.state = state;
-                view.restarts = self.core.restarts(child);
+        let Some(slot) = self.slots.get_mut(&child) else { return };
+        let known = self.core.state(child);
+        if known.is_none() && !slot.removed.is_empty() {
+            self.shared.children().remove(&child);
+            for reply in self.slots.remove(&child).map(|slot| slot.removed).unwrap_or_default() {
+                let _ = reply.send(Ok(()));
             }
             return;
         }
-        self.shared.children().remove(&child);
-        for reply in self.slots.remove(&child).map(|slot| slot.removed).unwrap_or_default() {
-            let _ = reply.send(Ok(()));
+        if let Some(view) = self.shared.children().get_mut(&child) {
+            let completed = slot.exit == ExitKind::Normal;
+            let ended = if completed { InstanceState::Completed } else { InstanceState::Failed };
+            view.state = known.unwrap_or(ended);
+            if known.is_some() {
+                view.restarts = self.core.restarts(child);
+            }
         }
     }
 }
