@@ -30,8 +30,8 @@ test: build guests ## Run all tests
 	buf lint proto
 	scripts/docs-test.sh
 
-bench: build guests ## Measure, with the distance to the floor
-	"$(CARGO_TARGET_DIR)/release/solo-bench"
+bench: build guests ## Measure, next to peers and to the floor of this machine
+	"$(CARGO_TARGET_DIR)/release/solo-bench" --plot "$(CARGO_TARGET_DIR)/growth.svg"
 
 lint: ## What CI checks beside the tests
 	cargo fmt --all --check

@@ -10,6 +10,10 @@ pub(crate) enum Quantity {
     Bytes,
     PerSecond,
     Count,
+    /// A part of 1.
+    Share,
+    /// How many times something else.
+    Ratio,
 }
 
 impl Quantity {
@@ -32,6 +36,8 @@ impl Quantity {
                 v => digits(v / 1e3, "k/s"),
             },
             Self::Count => format!("{value:.0}"),
+            Self::Share => digits(value * 100.0, "%"),
+            Self::Ratio => digits(value, "x"),
         }
     }
 }
@@ -65,5 +71,7 @@ mod tests {
         check(Quantity::Bytes, 5.0 * 1024.0 * 1024.0, "5.00 MiB");
         check(Quantity::PerSecond, 72_400.0, "72.4 k/s");
         check(Quantity::Count, 10_000.0, "10000");
+        check(Quantity::Share, 0.024, "2.40 %");
+        check(Quantity::Ratio, 0.5, "0.50 x");
     }
 }

@@ -8,6 +8,9 @@ use anyhow::{Context as _, bail, ensure};
 /// Sends and calls in a loop, so that one message can be timed. Text.
 pub(crate) const CALLER: &[u8] = include_bytes!("../guests/caller.wat");
 
+/// The actor of all experiments in a cell; what it does its messages say. Text.
+pub(crate) const ACTOR: &[u8] = include_bytes!("../guests/actor.wat");
+
 /// Guests that make up a new component: the first is what it does, the rest is code to compile.
 const PARTS_OF_NEW: [&str; 4] = ["calculator", "pinger", "counter", "memory-hog"];
 

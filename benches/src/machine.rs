@@ -4,11 +4,15 @@ use std::fs;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use anyhow::Context as _;
 use nix::sys::statfs::{self, FsType};
 use serde::Serialize;
 
 /// Tasks that want a processor, per processor, from which on figures are not to be trusted.
 const BUSY_LOAD: f64 = 0.5;
+
+/// Bytes of one kB in `/proc`.
+const KB: f64 = 1_024.0;
 
 /// The machine. What cannot be read is empty: a report without it is still one.
 #[derive(Debug, Serialize)]
@@ -76,6 +80,20 @@ impl Machine {
             self.load_after,
         )
     }
+}
+
+/// The memory of a process, in bytes: its own pages, and its share of those that it shares.
+///
+/// # Errors
+/// It is gone.
+pub(crate) fn pss(pid: u32) -> anyhow::Result<f64> {
+    let path = format!("/proc/{pid}/smaps_rollup");
+    let text = fs::read_to_string(&path).with_context(|| format!("failed to read {path}"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
+    let kilobytes: f64 = line
+        .and_then(|line| line.trim().strip_suffix("kB")?.trim().parse().ok())
+        .with_context(|| format!("{path} has no Pss"))?;
+    Ok(kilobytes * KB)
 }
 
 fn load() -> f64 {

@@ -1,20 +1,24 @@
 //! Measures a real Solo from outside, next to the least that the same work costs on this machine.
 //!
 //! Starts the release binary beside this one in a temporary home and talks to it as any client does.
-//! It measures and reports; what a number must be is SPEC section 9, and only `--strict` makes a
-//! missed one fail. `docs/benchmarks.md` says what each line means.
+//! What concerns actors it measures in a cell of its own, beside peers. It measures and reports; what a
+//! number must be `targets` says, and only `--strict` makes a missed one fail. `docs/benchmarks.md`
+//! says what each line means.
 
+mod actors;
 mod endings;
 mod figures;
 mod floors;
 mod guests;
 mod histogram;
 mod machine;
+mod measure;
 mod options;
 mod parts;
 mod report;
 mod requests;
 mod run;
+mod sheet;
 mod solo;
 mod stats;
 mod table;
@@ -26,8 +30,9 @@ use clap::Parser as _;
 
 fn main() -> ExitCode {
     let options = options::Options::parse();
-    endings::exit_code(match options.echo_server() {
-        Some(socket) => floors::serve_echo(socket).map(|()| run::Outcome::Measured),
-        None => run::run(&options),
+    endings::exit_code(match (options.echo_server(), options.order()) {
+        (Some(socket), _) => floors::serve_echo(socket).map(|()| run::Outcome::Measured),
+        (None, Some(order)) => measure::run(order).map(|()| run::Outcome::Measured),
+        (None, None) => run::run(&options),
     })
 }

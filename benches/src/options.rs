@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::measure::Order;
+
 /// Measures Solo, with the distance to the floor of this machine.
 #[derive(Debug, Parser)]
 #[command(name = "solo-bench", version)]
@@ -20,6 +22,9 @@ pub(crate) struct Options {
     /// Run this part only (can be repeated)
     #[arg(long, value_name = "PART")]
     pub(crate) only: Vec<Part>,
+    /// Draw how costs grow with the number of actors, as SVG, into a file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plot: Option<PathBuf>,
     /// Directory for the temporary homes; its disk decides what a durable write costs
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
@@ -33,11 +38,16 @@ enum Internal {
     /// Answers calls with their own payload, until standard input ends
     #[command(hide = true)]
     EchoServer { socket: PathBuf },
+    /// Takes the figures of one experiment, writes them, and stays until standard input ends
+    #[command(hide = true)]
+    Measure(Order),
 }
 
 /// A part of the run, in the order in which they run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Part {
+    /// Actors in a cell beside Erlang, rusm-otp and bare wasmtime
+    Actors,
     /// Deploy of a known artifact
     Deploy,
     /// Deploy of a new component
@@ -59,7 +69,18 @@ pub(crate) enum Part {
 impl Options {
     /// The socket, if this process is to be the echo server.
     pub(crate) fn echo_server(&self) -> Option<&Path> {
-        self.command.as_ref().map(|Internal::EchoServer { socket }| socket.as_path())
+        match &self.command {
+            Some(Internal::EchoServer { socket }) => Some(socket),
+            _ => None,
+        }
+    }
+
+    /// What to measure, if this process is to measure and not to report.
+    pub(crate) fn order(&self) -> Option<&Order> {
+        match &self.command {
+            Some(Internal::Measure(order)) => Some(order),
+            _ => None,
+        }
     }
 
     /// Whether `part` is wanted.
@@ -149,6 +170,9 @@ mod tests {
         let options = Options::parse_from(["solo-bench", "--only", "call", "--only", "crash"]);
         assert!(options.wants(Part::Call) && options.wants(Part::Crash));
         assert!(!options.wants(Part::Deploy) && options.echo_server().is_none());
+        let options =
+            Options::parse_from(["solo-bench", "measure", "solo", "idle", "d", "--services", "9"]);
+        assert!(options.order().is_some_and(|order| order.services == 9 && !order.quick));
     }
 
     #[test]

@@ -102,6 +102,7 @@ pub(crate) async fn call(
         function: String::new(),
         input: Some(v1::call_request::Input::Payload(payload.to_vec())),
         timeout_ms: None,
+        ..Default::default()
     };
     let request = client.request(message, DEADLINE);
     let mut grpc = client.grpc();
@@ -132,6 +133,7 @@ pub(crate) async fn call_typed(
         function: function.to_owned(),
         input: Some(v1::call_request::Input::JsonArguments(arguments.to_owned())),
         timeout_ms: None,
+        ..Default::default()
     };
     let answer = client.grpc().call(client.request(message, DEADLINE)).await;
     let answer = answer

@@ -1,14 +1,15 @@
 //! One run: the parts in order, then the report. Ends early, cleanly, on Ctrl-C and SIGTERM.
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::actors::Actors;
 use crate::endings::say;
 use crate::machine::Machine;
-use crate::options::Options;
+use crate::options::{Options, Part};
 use crate::report::Section;
 use crate::targets::Verdict;
-use crate::{parts, solo, table};
+use crate::{actors, parts, solo, table};
 
 /// How a run ended that did not fail.
 #[derive(Debug)]
@@ -51,16 +52,26 @@ async fn measure(options: &Options) -> anyhow::Result<Outcome> {
     for doubt in &doubts {
         say(&format!("solo-bench: {doubt}"));
     }
+    // First, and before anything else is started: its figures are the smallest.
+    let actors = match options.wants(Part::Actors) {
+        true => Some(actors::run(options, directory.path()).await?),
+        false => None,
+    };
     let sections = parts::run(options, directory.path()).await?;
     machine.note_end();
-    table::print(&machine, &sections)?;
+    table::print(&machine, actors.as_ref(), &sections)?;
     for doubt in &doubts {
         say(&format!("solo-bench: {doubt}"));
     }
     if let Some(path) = &options.json {
-        table::write_json(path, options.quick, &machine, &sections)?;
+        table::write_json(path, options.quick, &machine, actors.as_ref(), &sections)?;
     }
-    let missed = missed(&sections);
+    let broken = actors.iter().flat_map(|actors| actors.broken.clone()).collect::<Vec<_>>();
+    if !broken.is_empty() {
+        bail!("in a cell of Solo does not work: {}", broken.join("; "));
+    }
+    let mut missed = missed(&sections);
+    missed.extend(actors.iter().flat_map(Actors::missed));
     if options.strict && !missed.is_empty() {
         return Ok(Outcome::Missed(missed));
     }

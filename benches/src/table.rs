@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
+use crate::actors::{self, Actors};
 use crate::machine::Machine;
 use crate::report::{Row, Section};
 
@@ -20,6 +21,9 @@ const HEADER: [&str; 10] =
 struct Json<'a> {
     quick: bool,
     machine: &'a Machine,
+    /// Absent: not part of this run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    actors: Option<&'a Actors>,
     sections: &'a [Section],
 }
 
@@ -27,7 +31,11 @@ struct Json<'a> {
 ///
 /// # Errors
 /// Standard output is closed.
-pub(crate) fn print(machine: &Machine, sections: &[Section]) -> anyhow::Result<()> {
+pub(crate) fn print(
+    machine: &Machine,
+    actors: Option<&Actors>,
+    sections: &[Section],
+) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     for picture in sections.iter().flat_map(|section| &section.pictures) {
         writeln!(out, "\n{}", picture.title)?;
@@ -37,6 +45,14 @@ pub(crate) fn print(machine: &Machine, sections: &[Section]) -> anyhow::Result<(
     }
     let rows: Vec<&Row> = sections.iter().flat_map(|section| &section.rows).collect();
     writeln!(out, "\n{}", machine.text())?;
+    if let Some(actors) = actors {
+        writeln!(out, "\nActors, one cell: Solo, and its peers in the same run")?;
+        writeln!(out, "{}", actors::text(actors))?;
+    }
+    if rows.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "Solo as a whole, as its clients see it, and the floor of this machine")?;
     writeln!(out, "{}", table(&rows))?;
     writeln!(
         out,
@@ -56,9 +72,10 @@ pub(crate) fn write_json(
     path: &Path,
     quick: bool,
     machine: &Machine,
+    actors: Option<&Actors>,
     sections: &[Section],
 ) -> anyhow::Result<()> {
-    let mut text = serde_json::to_string_pretty(&Json { quick, machine, sections })?;
+    let mut text = serde_json::to_string_pretty(&Json { quick, machine, actors, sections })?;
     text.push('\n');
     fs::write(path, text).with_context(|| format!("failed to write {}", path.display()))
 }

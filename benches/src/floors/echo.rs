@@ -5,7 +5,7 @@
 
 use std::convert::Infallible;
 use std::future::{Future, Ready, ready};
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::process::{Child, Command, Stdio};
@@ -92,10 +92,7 @@ fn end(server: &mut Child) {
 /// # Errors
 /// It cannot listen.
 pub(crate) fn serve(socket: &Path) -> anyhow::Result<()> {
-    std::thread::Builder::new().name("parent".into()).spawn(|| {
-        let _ = std::io::stdin().read_to_end(&mut Vec::new());
-        nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL)
-    })?;
+    crate::measure::end_with_parent()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let unix = UnixListener::bind(socket)?;
@@ -130,7 +127,7 @@ impl UnaryService<v1::CallRequest> for Answer {
         };
         payload.truncate(ANSWER_BYTES);
         let output = Some(v1::call_response::Output::Payload(payload));
-        ready(Ok(tonic::Response::new(v1::CallResponse { output, duration_us: 0 })))
+        ready(Ok(tonic::Response::new(v1::CallResponse { output, ..Default::default() })))
     }
 }
 

@@ -6,11 +6,13 @@
 mod disk;
 mod echo;
 mod local;
+mod pair;
 mod process;
 mod wasm;
 
 pub(crate) use disk::Disk;
 pub(crate) use echo::{Echo, serve as serve_echo};
 pub(crate) use local::{look_up, queue_send};
+pub(crate) use pair::Way;
 pub(crate) use process::start_and_end;
 pub(crate) use wasm::{Engines, Handler};

@@ -8,9 +8,11 @@ use std::time::{Duration, Instant};
 use anyhow::{anyhow, bail};
 use solo_cell::engine::{RunLimits, compile_engine, run_engine};
 use wasmtime::component::{
-    Component, ComponentExportIndex, ComponentType, InstancePre, Lift, Linker, TypedFunc,
+    Component, ComponentExportIndex, ComponentType, Instance, InstancePre, Lift, Linker, TypedFunc,
 };
 use wasmtime::{Engine, Store, StoreContextMut};
+
+use super::pair::{Pair, Way};
 
 /// Instances that live at once: what the floor of memory needs.
 const INSTANCES_MAX: u32 = 600;
@@ -28,22 +30,37 @@ pub(crate) struct Engines {
 pub(crate) struct Handler {
     engine: Engine,
     pre: InstancePre<()>,
-    init: ComponentExportIndex,
-    handle_call: ComponentExportIndex,
+    exports: Exports,
+}
+
+/// Where a component has the functions of an actor.
+#[derive(Clone, Copy)]
+pub(super) struct Exports {
+    pub(super) init: ComponentExportIndex,
+    pub(super) handle_call: ComponentExportIndex,
+    handle_cast: ComponentExportIndex,
 }
 
 /// What `handle-call` returns.
 type Answer = Result<Vec<u8>, String>;
 
+/// `handle-call` of an instance.
+pub(super) type HandleCall = TypedFunc<(Vec<u8>,), (Answer,)>;
+
 /// An instance that has been started.
 pub(crate) struct Live {
     store: Store<()>,
-    handle_call: TypedFunc<(Vec<u8>,), (Answer,)>,
+    instance: Instance,
+    handle_call: HandleCall,
 }
+
+/// `handle-cast` of an instance: looked up by those who need it only, so that it is in no figure of a
+/// start.
+pub(super) type HandleCast = TypedFunc<(Vec<u8>,), ()>;
 
 #[derive(Debug, ComponentType, Lift)]
 #[component(variant)]
-enum InitError {
+pub(super) enum InitError {
     #[component(name = "retry")]
     Retry(String),
     #[component(name = "permanent")]
@@ -102,27 +119,54 @@ impl Engines {
     ) -> anyhow::Result<Handler> {
         let path = directory.join(format!("{name}.cwasm"));
         std::fs::write(&path, self.compile.precompile_component(component).map_err(told)?)?;
-        self.map(&path).map_err(told)
+        self.map(&path).and_then(|component| self.link(&component)).map_err(told)
+    }
+
+    /// Two stores with an actor each, the first of which reaches the second: see [`Pair`].
+    ///
+    /// # Errors
+    /// As [`Engines::load`], or one of them does not start.
+    pub(crate) fn pair(
+        &self,
+        component: &[u8],
+        directory: &Path,
+        way: Way,
+    ) -> anyhow::Result<Pair> {
+        let callee = self.load(component, "pair", directory)?;
+        let component = self.map(&directory.join("pair.cwasm")).map_err(told)?;
+        Pair::start(&self.run, &component, &callee, way).map_err(told)
     }
 
     /// `path` holds what [`Engines::load`] wrote.
     #[expect(unsafe_code, reason = "compiled code can only be mapped on trust")]
-    fn map(&self, path: &Path) -> wasmtime::Result<Handler> {
+    fn map(&self, path: &Path) -> wasmtime::Result<Component> {
         // SAFETY: the caller wrote the file just now, by wasmtime's own precompilation, into a
         // directory of this process alone; nothing changes it afterwards.
-        let component = unsafe { Component::deserialize_file(&self.run, path) }?;
+        unsafe { Component::deserialize_file(&self.run, path) }
+    }
+
+    fn link(&self, component: &Component) -> wasmtime::Result<Handler> {
         let mut linker = Linker::new(&self.run);
         linker
             .instance("solo:service/log@0.1.0")?
             .func_wrap("log", |_: StoreContextMut<'_, ()>, (_, _): (Level, String)| Ok(()))?;
-        linker.define_unknown_imports_as_traps(&component)?;
-        let pre = linker.instantiate_pre(&component)?;
+        linker.define_unknown_imports_as_traps(component)?;
+        let pre = linker.instantiate_pre(component)?;
+        Ok(Handler { engine: self.run.clone(), pre, exports: Exports::of(component)? })
+    }
+}
+
+impl Exports {
+    pub(super) fn of(component: &Component) -> wasmtime::Result<Self> {
         let missing = |what| move || wasmtime::format_err!("it has no export {what}");
         let interface = component.get_export_index(None, HANDLER).ok_or_else(missing(HANDLER))?;
         let function =
             |name| component.get_export_index(Some(&interface), name).ok_or_else(missing(name));
-        let (init, handle_call) = (function("init")?, function("handle-call")?);
-        Ok(Handler { engine: self.run.clone(), pre, init, handle_call })
+        Ok(Self {
+            init: function("init")?,
+            handle_call: function("handle-call")?,
+            handle_cast: function("handle-cast")?,
+        })
     }
 }
 
@@ -143,10 +187,15 @@ impl Handler {
         let mut store = Store::new(&self.engine, ());
         store.set_epoch_deadline(1);
         let instance = self.pre.instantiate(&mut store)?;
-        let init = instance.get_typed_func::<(), (_,)>(&mut store, self.init)?;
+        let init = instance.get_typed_func::<(), (_,)>(&mut store, self.exports.init)?;
         let (started,) = init.call(&mut store, ())?;
-        let handle_call = instance.get_typed_func(&mut store, self.handle_call)?;
-        Ok((Live { store, handle_call }, started))
+        let handle_call = instance.get_typed_func(&mut store, self.exports.handle_call)?;
+        Ok((Live { store, instance, handle_call }, started))
+    }
+
+    /// `handle-cast` of an instance of this component.
+    pub(super) fn cast_of(&self, live: &mut Live) -> wasmtime::Result<HandleCast> {
+        live.instance.get_typed_func(&mut live.store, self.exports.handle_cast)
     }
 
     /// From nothing to the first answer.
@@ -186,6 +235,23 @@ impl Live {
         answer.map_err(|why| anyhow!("the guest answered with an error: {why}"))
     }
 
+    /// The same for who wants wasmtime's errors; an error of the guest is one.
+    pub(super) fn answer(&mut self, payload: Vec<u8>) -> wasmtime::Result<Vec<u8>> {
+        let (answer,) = self.handle_call.call(&mut self.store, (payload,))?;
+        answer.map_err(wasmtime::Error::msg)
+    }
+
+    /// The same on a fiber.
+    pub(super) async fn answer_async(&mut self, payload: Vec<u8>) -> wasmtime::Result<Vec<u8>> {
+        let (answer,) = self.handle_call.call_async(&mut self.store, (payload,)).await?;
+        answer.map_err(wasmtime::Error::msg)
+    }
+
+    /// Hands one message to `function`, which is this instance's.
+    pub(super) fn cast(&mut self, function: &HandleCast, payload: Vec<u8>) -> wasmtime::Result<()> {
+        function.call(&mut self.store, (payload,))
+    }
+
     /// The time of one of `count` calls.
     ///
     /// # Errors
@@ -200,6 +266,6 @@ impl Live {
 }
 
 /// wasmtime's errors are no `std::error::Error`.
-fn told(error: wasmtime::Error) -> anyhow::Error {
+pub(super) fn told(error: wasmtime::Error) -> anyhow::Error {
     anyhow!("{error:#}")
 }

@@ -1,13 +1,12 @@
 //! Memory of services that do nothing: the proportional set size of cell and kernel, and its slope.
 
-use std::fs;
 use std::time::Duration;
 
-use anyhow::Context as _;
 use solo_api::Client;
 
 use super::{Bench, names};
 use crate::figures::Quantity;
+use crate::machine::pss;
 use crate::report::{Row, Section};
 use crate::requests;
 use crate::stats::{Samples, float, slope};
@@ -18,9 +17,6 @@ const SETTLE: Duration = Duration::from_secs(1);
 
 /// Bare instances from whose growth the floor comes.
 const FLOOR_LEVELS: [usize; 2] = [100, 500];
-
-/// Bytes of one kB in `/proc`.
-const KB: f64 = 1_024.0;
 
 /// Runs the part.
 pub(super) async fn run(bench: &Bench<'_>) -> anyhow::Result<Section> {
@@ -34,7 +30,7 @@ pub(super) async fn run(bench: &Bench<'_>) -> anyhow::Result<Section> {
         grow(bench, &client, present, level).await?;
         present = level;
         tokio::time::sleep(SETTLE).await;
-        let (of_cell, of_kernel) = (pss(solo.cell_pid()?)?, pss(solo.kernel_pid()?)?);
+        let (of_cell, of_kernel) = (pss_of(solo.cell_pid()?)?, pss_of(solo.kernel_pid()?)?);
         cell.push((float(level), of_cell));
         kernel.push((float(level), of_kernel));
         let [a, b] = [of_cell, of_kernel].map(|bytes| Quantity::Bytes.text(bytes));
@@ -64,24 +60,16 @@ async fn grow(
 /// What one more instance adds to this process.
 fn floor(bench: &Bench<'_>) -> anyhow::Result<Option<f64>> {
     let handler = bench.engines.load(&bench.counter, "idle", bench.directory)?;
-    let own = i32::try_from(std::process::id()).context("no pid")?;
     let (mut live, mut points) = (Vec::new(), Vec::new());
     for level in FLOOR_LEVELS {
         while live.len() < level {
             live.push(handler.start()?);
         }
-        points.push((float(level), pss(own)?));
+        points.push((float(level), pss(std::process::id())?));
     }
     Ok(slope(&points))
 }
 
-/// The memory of a process: its own pages, and its share of those that it shares.
-fn pss(pid: i32) -> anyhow::Result<f64> {
-    let path = format!("/proc/{pid}/smaps_rollup");
-    let text = fs::read_to_string(&path).with_context(|| format!("failed to read {path}"))?;
-    let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
-    let kilobytes: f64 = line
-        .and_then(|line| line.trim().strip_suffix("kB")?.trim().parse().ok())
-        .with_context(|| format!("{path} has no Pss"))?;
-    Ok(kilobytes * KB)
+fn pss_of(pid: i32) -> anyhow::Result<f64> {
+    pss(u32::try_from(pid)?)
 }

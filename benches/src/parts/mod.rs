@@ -38,6 +38,10 @@ pub(crate) struct Bench<'a> {
 /// # Errors
 /// Something does not work.
 pub(crate) async fn run(options: &Options, directory: &Path) -> anyhow::Result<Vec<Section>> {
+    if options.only.iter().all(|part| *part == Part::Actors) && !options.only.is_empty() {
+        // What follows is made for the others.
+        return Ok(Vec::new());
+    }
     let bench = Bench {
         sizes: options.sizes(),
         directory,
