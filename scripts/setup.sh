@@ -19,6 +19,8 @@ has cc || packages+=(build-essential)
 has jq || packages+=(jq)
 has promtool || packages+=(prometheus)
 has curl || packages+=(curl)
+# Erlang's own supervisor, which ours is compared with.
+has erl || packages+=(erlang-base)
 has node || packages+=(nodejs)
 has npm || packages+=(npm)
 

@@ -44,6 +44,8 @@
 //!   wait on what it supervises: an exit of an earlier sibling in the middle of a restart of a group
 //!   makes that restart larger, a later one is part of it, and a command is carried out around it.
 //!   Who hands in the next event only when [`SupervisorCore::is_settled`] has OTP's very order.
+//! - For [`AutoShutdown::AllSignificant`] a child whose turn in a restart has not come counts as
+//!   running. To OTP it has ended if another start of that restart failed and was not yet repeated.
 //!
 //! Source: OTP supervisor documentation; `supervisor.erl` of OTP 25.
 

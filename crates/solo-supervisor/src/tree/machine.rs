@@ -347,8 +347,20 @@ impl SupervisorCore {
         match self.auto_shutdown {
             AutoShutdown::Never => false,
             AutoShutdown::AnySignificant => true,
-            AutoShutdown::AllSignificant => !self.children.has_significant(),
+            AutoShutdown::AllSignificant => {
+                !self.children.has_significant() && !self.is_significant_cleared()
+            }
         }
+    }
+
+    /// Whether a significant child is down only because its group is about to be started again.
+    fn is_significant_cleared(&self) -> bool {
+        let Phase::Clearing { first, .. } = self.phase else { return false };
+        let comes_back = |child: &Child| child.significant && !child.held;
+        self.children
+            .ids_from(first)
+            .into_iter()
+            .any(|id| self.children.get(id).is_some_and(comes_back))
     }
 
     /// Restarts a child that is down, and whom it takes with it.

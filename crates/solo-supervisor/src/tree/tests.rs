@@ -491,6 +491,27 @@ fn significant_children_end_the_supervisor() {
 }
 
 #[test]
+fn a_significant_child_that_comes_back_with_its_group_has_not_ended() {
+    let children = [
+        ChildOptions { mode: RestartMode::Temporary, significant: true },
+        ChildOptions { mode: RestartMode::Permanent, significant: false },
+        ChildOptions { mode: RestartMode::Permanent, significant: false },
+        ChildOptions { mode: RestartMode::Transient, significant: true },
+    ];
+    let mut world = World::with(Strategy::RestForOne, AutoShutdown::AllSignificant, 5, &children);
+    world.settle();
+    world.crash(1);
+    world.exit(3, ExitKind::Normal);
+    // 3 is stopped, 2 is being stopped: the only significant child that runs ends.
+    world.exit(0, ExitKind::Normal);
+    world.settle();
+    assert_eq!(world.state(3), Some(InstanceState::Running));
+    world.exit(3, ExitKind::Normal);
+    world.settle();
+    assert_eq!(world.trace.last(), Some(&Action::End(EndReason::AutoShutdown(ChildId(3)))));
+}
+
+#[test]
 fn without_delays_in_its_policy_every_restart_is_immediate() {
     let policy = RestartPolicy {
         max_restarts: 50,
