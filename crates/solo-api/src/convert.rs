@@ -93,7 +93,7 @@ pub fn tier_message(tier: Tier) -> v1::Tier {
     }
 }
 
-/// Limits on the wire, every field set.
+/// Limits on the wire, every field set but for a quota that there is not.
 #[must_use]
 pub fn limits_message(limits: &Limits) -> v1::Limits {
     v1::Limits {
@@ -103,12 +103,31 @@ pub fn limits_message(limits: &Limits) -> v1::Limits {
         message_queue_limit: Some(limits.message_queue_limit),
         startup_timeout_ms: Some(limits.startup_timeout_ms),
         shutdown_timeout_ms: Some(limits.shutdown_timeout_ms),
-        limit_exceeded_action: match limits.limit_exceeded_action {
-            LimitAction::Kill => v1::LimitAction::Kill,
-            LimitAction::Throttle => v1::LimitAction::Throttle,
-            LimitAction::Warn => v1::LimitAction::Warn,
-        }
-        .into(),
+        limit_exceeded_action: limit_action_message(limits.limit_exceeded_action).into(),
+        cpu_quota_percent: limits.cpu_quota_percent,
+        message_queue_max: Some(limits.message_queue_bound()),
+    }
+}
+
+/// What happens when a limit is exceeded, on the wire.
+#[must_use]
+pub fn limit_action_message(action: LimitAction) -> v1::LimitAction {
+    match action {
+        LimitAction::Kill => v1::LimitAction::Kill,
+        LimitAction::Throttle => v1::LimitAction::Throttle,
+        LimitAction::Warn => v1::LimitAction::Warn,
+    }
+}
+
+/// A limit that an instance exceeded, for a client.
+#[must_use]
+pub fn violation_message(violation: &cell::Violation) -> v1::LimitViolation {
+    let action = LimitAction::from_name(&violation.action);
+    v1::LimitViolation {
+        limit: violation.limit.clone(),
+        action: action.map_or(v1::LimitAction::Unspecified, limit_action_message).into(),
+        count: violation.count,
+        last_message: violation.message.clone(),
     }
 }
 
@@ -173,7 +192,8 @@ pub fn cell_exit(exit: cell::Exit) -> Exit {
 /// Reason `INVALID_RIGHT` when there is none, or one that does not exist. `field` is blamed.
 pub fn rights_from_messages(rights: &[i32], field: &str) -> Result<Rights, Problem> {
     let wrong = |rule: &str| {
-        Problem::invalid("INVALID_RIGHT", field, rule).remedy("use read, call, send and kill")
+        Problem::invalid("INVALID_RIGHT", field, rule)
+            .remedy("use read, call, send, kill and execute")
     };
     if rights.is_empty() {
         return Err(wrong("at least one right is needed"));
@@ -185,9 +205,23 @@ pub fn rights_from_messages(rights: &[i32], field: &str) -> Result<Rights, Probl
             Ok(v1::Right::Call) => Ok(Right::Call),
             Ok(v1::Right::Send) => Ok(Right::Send),
             Ok(v1::Right::Kill) => Ok(Right::Kill),
+            Ok(v1::Right::Execute) => Ok(Right::Execute),
             Ok(v1::Right::Unspecified) | Err(_) => Err(wrong("there is no such right")),
         })
         .collect()
+}
+
+/// Rights on the wire.
+#[must_use]
+pub fn rights_messages(rights: &Rights) -> Vec<i32> {
+    let message = |right: &Right| match right {
+        Right::Read => v1::Right::Read,
+        Right::Call => v1::Right::Call,
+        Right::Send => v1::Right::Send,
+        Right::Kill => v1::Right::Kill,
+        Right::Execute => v1::Right::Execute,
+    };
+    rights.iter().map(|right| message(right).into()).collect()
 }
 
 /// What a cell must know of one revision of a service.
@@ -231,7 +265,7 @@ pub fn cell_spec(
                 service: grant.service.to_string(),
                 call: grant.rights.contains(&Right::Call),
                 send: grant.rights.contains(&Right::Send),
-                execute: false,
+                execute: grant.rights.contains(&Right::Execute),
             })
             .collect(),
         health_check: spec.health_check.as_ref().map(|check| cell::HealthCheck {
@@ -241,10 +275,10 @@ pub fn cell_spec(
             failures_max: check.failures_max,
         }),
         core_module: spec.core_module,
-        tier: String::new(),
+        tier: spec.tier.as_str().to_owned(),
         limit_action: spec.limits.limit_exceeded_action.as_str().to_owned(),
-        cpu_quota_percent: 0,
-        message_queue_max: 0,
+        cpu_quota_percent: spec.limits.cpu_quota_percent.unwrap_or(0),
+        message_queue_max: spec.limits.message_queue_bound(),
     }
 }
 
@@ -261,7 +295,7 @@ pub fn cell_failure_problem(service: &str, failure: cell::Failure) -> Problem {
         }
         "OVERLOADED" => (
             ProblemKind::ResourceExhausted,
-            "send slower, add replicas, or raise message_queue_limit",
+            "send slower, add replicas, or raise message_queue_max",
         ),
         "TIMEOUT" => (ProblemKind::DeadlineExceeded, "allow more time, or look why it is slow"),
         "CRASHED" => (
@@ -277,7 +311,11 @@ pub fn cell_failure_problem(service: &str, failure: cell::Failure) -> Problem {
         ),
         "DENIED" => (ProblemKind::PermissionDenied, "deploy the service with this capability"),
         "DEADLOCK" => (ProblemKind::FailedPrecondition, "break the cycle, for example with a send"),
-        "CELL_FULL" => (ProblemKind::ResourceExhausted, "end some services, or use fewer replicas"),
+        "CELL_FULL" => (
+            ProblemKind::ResourceExhausted,
+            "end some services, use fewer replicas, or make room in the cells: `solo doctor` tells \
+             how many instances vm.max_map_count allows, `solo up --raise-map-count` raises it",
+        ),
         "UNKNOWN_IMPORT" => (
             ProblemKind::InvalidArgument,
             "build the component against the imports that Solo provides (docs/guests.md)",

@@ -211,11 +211,10 @@ fn replicas(replicas: Option<u32>) -> Result<Option<u32>, Problem> {
 
 fn limits(message: &v1::Limits, current: &Limits) -> Result<Limits, Problem> {
     let action = match v1::LimitAction::try_from(message.limit_exceeded_action) {
-        Ok(v1::LimitAction::Unspecified | v1::LimitAction::Kill) => LimitAction::Kill,
-        Ok(v1::LimitAction::Throttle | v1::LimitAction::Warn) => {
-            return Err(Problem::unimplemented("the limit action `throttle` or `warn`")
-                .field("limits.limit_exceeded_action"));
-        }
+        Ok(v1::LimitAction::Unspecified) => current.limit_exceeded_action,
+        Ok(v1::LimitAction::Kill) => LimitAction::Kill,
+        Ok(v1::LimitAction::Throttle) => LimitAction::Throttle,
+        Ok(v1::LimitAction::Warn) => LimitAction::Warn,
         Err(_) => {
             return Err(Problem::invalid(
                 "INVALID_LIMIT",
@@ -232,6 +231,13 @@ fn limits(message: &v1::Limits, current: &Limits) -> Result<Limits, Problem> {
         startup_timeout_ms: message.startup_timeout_ms.unwrap_or(current.startup_timeout_ms),
         shutdown_timeout_ms: message.shutdown_timeout_ms.unwrap_or(current.shutdown_timeout_ms),
         limit_exceeded_action: action,
+        cpu_quota_percent: match message.cpu_quota_percent {
+            None => current.cpu_quota_percent,
+            // The one way to take a quota away again.
+            Some(0) => None,
+            quota => quota,
+        },
+        message_queue_max: message.message_queue_max.or(current.message_queue_max),
     };
     limits.validate()?;
     Ok(limits)
@@ -315,7 +321,9 @@ fn grants(requests: &[v1::CapabilityRequest]) -> Result<Vec<Grant>, Problem> {
                 .field(&format!("{field}.object")));
             };
             let rights = rights_from_messages(&request.rights, &format!("{field}.rights"))?;
-            if let Some(right) = rights.iter().find(|r| !matches!(r, Right::Call | Right::Send)) {
+            let known =
+                |right: &&Right| matches!(right, Right::Call | Right::Send | Right::Execute);
+            if let Some(right) = rights.iter().find(|right| !known(right)) {
                 return Err(Problem::unimplemented(&format!(
                     "the right `{}` of one service on another",
                     right.as_str()
@@ -404,6 +412,8 @@ fn idempotency_key(key: String) -> Result<String, Problem> {
 
 #[cfg(test)]
 mod tests {
+    use solo_types::{NodeId, ServiceId, ServiceKind, ServiceSpec};
+
     use super::*;
 
     fn request() -> v1::DeployRequest {
@@ -474,16 +484,86 @@ mod tests {
 
     #[test]
     fn what_is_not_built_yet_says_so() {
+        let capability = |right: v1::Right| v1::CapabilityRequest {
+            object: "service:other".into(),
+            rights: vec![right.into()],
+        };
         for problem in [
             refused(|r| r.secrets = vec![v1::SecretReference::default()]),
-            refused(|r| {
-                r.limits = Some(v1::Limits {
-                    limit_exceeded_action: v1::LimitAction::Warn.into(),
-                    ..Default::default()
-                });
-            }),
+            refused(|r| r.capabilities = vec![capability(v1::Right::Kill)]),
         ] {
             assert_eq!(problem.kind, solo_types::ProblemKind::Unimplemented);
         }
+    }
+
+    /// SPEC section 5 and C2: what a deployment states reaches its cell.
+    #[test]
+    fn limits_tier_and_rights_reach_the_cell() {
+        let mut request = request();
+        request.tier = v1::Tier::System.into();
+        request.limits = Some(v1::Limits {
+            limit_exceeded_action: v1::LimitAction::Throttle.into(),
+            cpu_quota_percent: Some(50),
+            message_queue_limit: Some(10),
+            ..Default::default()
+        });
+        request.capabilities = vec![v1::CapabilityRequest {
+            object: "service:worker".into(),
+            rights: vec![v1::Right::Execute.into()],
+        }];
+        let deploy = deploy_spec(request).expect("legal");
+        let spec = ServiceSpec {
+            name: deploy.name,
+            tenant: "default".into(),
+            digest: Digest([0; 32]),
+            kind: ServiceKind::Handler,
+            core_module: false,
+            replicas: deploy.replicas,
+            limits: deploy.limits,
+            restart: deploy.restart,
+            health_check: None,
+            config: deploy.config,
+            labels: deploy.labels,
+            tier: deploy.tier,
+            arguments: Vec::new(),
+            environment: deploy.environment,
+            grants: deploy.grants,
+            exports: Vec::new(),
+        };
+        let id = ServiceId { node: NodeId(1), number: 1 };
+        let wire = crate::cell_spec(id, 1, &spec, String::new());
+        assert_eq!((wire.tier.as_str(), wire.limit_action.as_str()), ("system", "throttle"));
+        assert_eq!((wire.cpu_quota_percent, wire.message_queue_max), (50, 20));
+        let grant = &wire.grants[0];
+        assert_eq!((grant.call, grant.send, grant.execute), (false, false, true));
+    }
+
+    fn after(change: v1::Limits, current: &Limits) -> Limits {
+        limits(&change, current).expect("legal")
+    }
+
+    #[test]
+    fn an_update_keeps_the_limits_that_it_does_not_name() {
+        let current = Limits {
+            limit_exceeded_action: LimitAction::Warn,
+            cpu_quota_percent: Some(25),
+            message_queue_max: Some(30_000),
+            ..Limits::default()
+        };
+        assert_eq!(after(v1::Limits::default(), &current), current);
+        let no_quota = v1::Limits { cpu_quota_percent: Some(0), ..Default::default() };
+        assert_eq!(after(no_quota, &current).cpu_quota_percent, None);
+        let killed = v1::Limits {
+            limit_exceeded_action: v1::LimitAction::Kill.into(),
+            ..Default::default()
+        };
+        assert_eq!(after(killed, &current).limit_exceeded_action, LimitAction::Kill);
+        // A bound that follows from the alert goes with it, a stated one does not.
+        let alert = v1::Limits { message_queue_limit: Some(20_000), ..Default::default() };
+        assert_eq!(after(alert, &Limits::default()).message_queue_bound(), 40_000);
+        assert_eq!(after(alert, &current).message_queue_bound(), 30_000);
+        let above = v1::Limits { message_queue_limit: Some(30_001), ..Default::default() };
+        let problem = limits(&above, &current).expect_err("above the bound");
+        assert_eq!(problem.fields[0].field, "limits.message_queue_max");
     }
 }

@@ -34,7 +34,10 @@ impl Backend {
     }
 }
 
-/// Makes a request that carries the caller's token and a deadline.
+/// Header of W3C Trace Context that names the chain of calls of a request.
+pub(crate) const TRACEPARENT: &str = "traceparent";
+
+/// Makes a request that carries the caller's token, its chain of calls and a deadline.
 pub(crate) fn request<T>(
     client: &Client,
     message: T,
@@ -52,6 +55,13 @@ pub(crate) fn request<T>(
             .remedy("send `authorization: Bearer TOKEN` with a token of `solo grant`")
         })?;
         request.metadata_mut().insert("authorization", value);
+    }
+    if let Some(traceparent) = headers.get(TRACEPARENT) {
+        let value = MetadataValue::try_from(traceparent.as_bytes()).map_err(|_| {
+            let rule = "the traceparent header is not printable ASCII";
+            Problem::invalid("INVALID_TRACE", TRACEPARENT, rule)
+        })?;
+        request.metadata_mut().insert(TRACEPARENT, value);
     }
     Ok(request)
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::body::Bytes;
 use axum::extract::rejection::{BytesRejection, PathRejection};
 use axum::extract::{DefaultBodyLimit, Path, RawQuery, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -17,10 +17,10 @@ use axum::{Json, Router};
 use solo_api::v1;
 use solo_api::v1::call_request::Input;
 use solo_api::v1::call_response::Output;
-use solo_types::{Problem, ProblemKind, bounds};
+use solo_types::{Problem, ProblemKind, TraceId, bounds};
 use tokio::sync::Semaphore;
 
-use crate::backend::{self, Backend};
+use crate::backend::{self, Backend, TRACEPARENT};
 use crate::guard;
 use crate::json::{ListJson, StatusJson};
 use crate::refusal::Refusal;
@@ -40,6 +40,9 @@ const HEALTH_DEADLINE: Duration = Duration::from_secs(2);
 
 /// As much of the name of a wrong parameter as an answer repeats, in characters.
 const PARAMETER_SHOWN: usize = 64;
+
+/// Header of an answer with the id of its chain of calls, as logs and errors show it.
+const SOLO_TRACE: &str = "x-solo-trace";
 
 /// What all requests share.
 #[derive(Debug)]
@@ -195,15 +198,31 @@ async fn call(
     headers: &HeaderMap,
 ) -> Result<Response, Refusal> {
     let client = gateway.backend.client().await?;
-    let message = v1::CallRequest { service, function, input: Some(input), timeout_ms: None };
+    let message = v1::CallRequest { service, function, input: Some(input), ..Default::default() };
     let request = backend::request(client, message, headers, REQUEST_DEADLINE)?;
     let answer = client.grpc().call(request).await.map_err(|status| backend::problem(&status))?;
-    let (content_type, body) = match answer.into_inner().output {
+    let answer = answer.into_inner();
+    let (content_type, body) = match answer.output {
         Some(Output::Json(json)) => ("application/json", json.into_bytes()),
         Some(Output::Payload(payload)) => ("application/octet-stream", payload),
         None => ("application/octet-stream", Vec::new()),
     };
-    Ok(([(header::CONTENT_TYPE, content_type)], body).into_response())
+    let mut response = ([(header::CONTENT_TYPE, content_type)], body).into_response();
+    tell_trace(response.headers_mut(), &answer.trace_id, headers);
+    Ok(response)
+}
+
+/// Tells which chain of calls an answer belongs to: `x-solo-trace` with its id alone, and
+/// `traceparent` as the request had it, or one of the gateway's.
+fn tell_trace(answer: &mut HeaderMap, trace_id: &str, request: &HeaderMap) {
+    let Ok(trace) = trace_id.parse::<TraceId>() else { return };
+    let own = || HeaderValue::try_from(trace.to_traceparent()).ok();
+    if let Ok(value) = HeaderValue::try_from(trace.to_string()) {
+        answer.insert(HeaderName::from_static(SOLO_TRACE), value);
+    }
+    if let Some(value) = request.get(TRACEPARENT).cloned().or_else(own) {
+        answer.insert(HeaderName::from_static(TRACEPARENT), value);
+    }
 }
 
 /// Refuses every parameter: whoever sends one expects something that the whole list is not.
@@ -269,6 +288,26 @@ async fn method_not_allowed() -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_answer_names_its_chain_of_calls() {
+        let id = "4bf92f3577b34da6a3ce929d0e0e4736";
+        let told = |trace_id: &str, traceparent: Option<&'static str>| {
+            let (mut answer, mut request) = (HeaderMap::new(), HeaderMap::new());
+            if let Some(value) = traceparent {
+                request.insert(TRACEPARENT, HeaderValue::from_static(value));
+            }
+            tell_trace(&mut answer, trace_id, &request);
+            [SOLO_TRACE, TRACEPARENT].map(|name| {
+                answer.get(name).map(|value| value.to_str().unwrap_or_default().to_owned())
+            })
+        };
+        let given = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        assert_eq!(told(id, Some(given)), [Some(id.to_owned()), Some(given.to_owned())]);
+        let own = format!("00-{id}-a3ce929d0e0e4736-00");
+        assert_eq!(told(id, None), [Some(id.to_owned()), Some(own)]);
+        assert_eq!(told("", Some(given)), [None, None]);
+    }
 
     #[test]
     fn a_parameter_of_the_list_is_refused_by_name() {

@@ -90,7 +90,7 @@ pub(crate) fn start(
                 vec![
                     worker(kernel, "audit", |kernel| async move { kernel.audit.run().await }),
                     worker(kernel, "registry", sweep),
-                    worker(kernel, "monitor", watch_figures),
+                    worker(kernel, "monitor", observe),
                 ],
             ),
             supervisor(
@@ -133,6 +133,10 @@ pub(crate) fn start(
 impl Kernel {
     /// Puts the actor of a service into the tree. One that is there already stays.
     pub(crate) async fn add_actor(self: &Arc<Self>, service: &Arc<Service>) {
+        // It may have been killed since it was listed.
+        if self.registry.find_id(&service.id.to_string()).is_none() {
+            return;
+        }
         let (kernel, shared) = (Arc::clone(self), Arc::clone(service));
         let child = ChildSpec::worker(
             &service.id.to_string(),
@@ -160,7 +164,7 @@ impl Kernel {
 }
 
 async fn keep_cell(kernel: Arc<Kernel>) -> Result<(), String> {
-    let services: Arc<dyn InstanceReports> = kernel.registry.clone();
+    let services: Arc<dyn InstanceReports> = kernel.clone();
     kernel.host.keep(Arc::clone(&kernel.monitor), services).await
 }
 
@@ -173,13 +177,30 @@ async fn sweep(kernel: Arc<Kernel>) -> Result<(), String> {
             kernel.monitor.forget_service(&service.to_string());
         }
         end_orphans(&kernel).await;
+        let running = actors_of_services(&kernel);
         for service in kernel.registry.all() {
-            kernel.add_actor(&service).await;
+            if !running.contains(&service.id.to_string()) {
+                kernel.add_actor(&service).await;
+            }
         }
+        kernel.violations.retain(|name| kernel.registry.find(TENANT, name).is_some());
         let count = i64::try_from(kernel.registry.count()).unwrap_or(i64::MAX);
         kernel.metrics.active_services.set(count);
         tokio::time::sleep(SWEEP_INTERVAL).await;
     }
+}
+
+/// Names of the actors that are in the tree: one look instead of a question per service.
+fn actors_of_services(kernel: &Kernel) -> HashSet<String> {
+    let Some(tree) = kernel.tree.get() else { return HashSet::new() };
+    let mut node = tree.snapshot();
+    for name in TENANT_PATH.split('/') {
+        let Some(below) = node.children.into_iter().find(|child| child.name == name) else {
+            return HashSet::new();
+        };
+        node = below;
+    }
+    node.children.into_iter().map(|child| child.name).collect()
 }
 
 /// Ends instances of services that are not there: of deployments that a dead kernel never finished.
@@ -190,8 +211,10 @@ async fn end_orphans(kernel: &Kernel) {
         return;
     }
     let Ok(snapshot) = cell.snapshot("").await else { return };
-    let unclaimed =
-        |instance: &wire::Instance| kernel.registry.find_id(&instance.service).is_none();
+    // Children live and end with their parents, also when the service of their code is gone.
+    let unclaimed = |instance: &wire::Instance| {
+        instance.parent.is_empty() && kernel.registry.find_id(&instance.service).is_none()
+    };
     // One may have begun and ended meanwhile: the registry is asked again behind the second look.
     if !snapshot.instances.iter().any(unclaimed) || kernel.registry.deploying() {
         return;
@@ -207,8 +230,16 @@ async fn end_orphans(kernel: &Kernel) {
     }
 }
 
-/// Monitor: keeps the gauges of the node's services fresh between scrapes.
-async fn watch_figures(kernel: Arc<Kernel>) -> Result<(), String> {
+/// Monitor: tells the audit log of limits that were exceeded, and keeps gauges fresh.
+async fn observe(kernel: Arc<Kernel>) -> Result<(), String> {
+    tokio::select! {
+        end = kernel.violations.tell(&kernel.audit) => end,
+        end = watch_figures(&kernel) => end,
+    }
+}
+
+/// Keeps the gauges of the node's services fresh between scrapes.
+async fn watch_figures(kernel: &Kernel) -> Result<(), String> {
     let mut latest = kernel.monitor.latest();
     loop {
         let count = i64::try_from(kernel.registry.count()).unwrap_or(i64::MAX);

@@ -44,6 +44,12 @@ impl Entry {
         self
     }
 
+    /// Says what came of it, where that is neither of the two.
+    pub(crate) fn outcome(mut self, outcome: &str) -> Self {
+        outcome.clone_into(&mut self.0.outcome);
+        self
+    }
+
     /// Adds a detail.
     pub(crate) fn detail(mut self, key: &str, value: impl ToString) -> Self {
         self.0.details.insert(key.to_owned(), value.to_string());

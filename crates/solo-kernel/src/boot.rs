@@ -14,7 +14,9 @@ use solo_api::cell::v1 as wire;
 use solo_capability::Authority;
 use solo_heart::protocol::descriptors;
 use solo_heart::take_descriptor;
+use tokio::net::TcpStream;
 use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
+use tokio_stream::{Stream, StreamExt};
 
 use crate::artifacts::Artifacts;
 use crate::audit::{Audit, Entry};
@@ -124,14 +126,15 @@ async fn serve(options: KernelOptions) -> Result<(), KernelError> {
     kernel.compilers.warm().await;
     let tree = actors::start(&kernel, &listeners).map_err(KernelError::Ended)?;
     adopt(&kernel).await;
-    for service in kernel.registry.all() {
-        kernel.add_actor(&service).await;
-    }
     let version = env!("CARGO_PKG_VERSION");
     kernel.monitor.event("", "", "kernel_started", &format!("kernel {version} is up"));
+    // What lives is known. An operation on a service whose actor is yet to start waits in its queue.
     kernel.open.send_replace(true);
     kernel.heart.ready().await.map_err(|error| KernelError::Ended(error.to_string()))?;
     tracing::info!(version, node = %kernel.node, services = kernel.registry.count(), "The kernel is up");
+    for service in kernel.registry.all() {
+        kernel.add_actor(&service).await;
+    }
     wait_for_the_end(&kernel, &tree, news).await
 }
 
@@ -145,8 +148,15 @@ pub(crate) struct Listeners {
 
 impl Listeners {
     /// Streams over copies of the sockets, for a server that may be started again.
-    pub(crate) fn tcp(&self) -> std::io::Result<TcpListenerStream> {
-        tcp_stream(&self.tcp)
+    pub(crate) fn tcp(&self) -> std::io::Result<impl Stream<Item = std::io::Result<TcpStream>>> {
+        // A server that is handed connections does not set this by itself; small answers would wait
+        // for the acknowledgement of the ones before.
+        Ok(tcp_stream(&self.tcp)?.map(|accepted| {
+            accepted.inspect(|stream| {
+                // A failure costs latency only.
+                let _slow = stream.set_nodelay(true);
+            })
+        }))
     }
 
     pub(crate) fn unix(&self) -> std::io::Result<UnixListenerStream> {
@@ -183,7 +193,7 @@ fn descriptor(number: i32) -> Result<std::os::fd::OwnedFd, KernelError> {
 async fn open(home: &Home, heart: Heart) -> Result<Arc<Kernel>, KernelError> {
     let store = Store::open(&home.database()).map_err(|e| KernelError::Store(e.to_string()))?;
     let node = store
-        .run(|t| store::load_services(t).map(|(node, _)| node))
+        .run(|t| store::node(t))
         .await
         .map_err(|error| KernelError::Store(error.to_string()))?;
     let in_home = |step| {
@@ -245,7 +255,7 @@ fn root_key(home: &Home) -> Result<Authority, KernelError> {
 
 /// Registers all services that should be. Their actors look at the cells.
 async fn load(kernel: &Arc<Kernel>) -> Result<(), KernelError> {
-    let (_, rows) = kernel
+    let rows = kernel
         .store
         .run(|t| store::load_services(t))
         .await
@@ -272,7 +282,8 @@ async fn adopt(kernel: &Kernel) {
     };
     let Ok(Ok(all)) = tokio::time::timeout(ADOPT_TIMEOUT, cell.snapshot("")).await else { return };
     let mut by_service = HashMap::<String, wire::SnapshotResponse>::new();
-    for instance in all.instances {
+    // A child is no instance of the service whose code it runs.
+    for instance in all.instances.into_iter().filter(|instance| instance.parent.is_empty()) {
         by_service.entry(instance.service.clone()).or_default().instances.push(instance);
     }
     for route in all.routes {
@@ -280,7 +291,10 @@ async fn adopt(kernel: &Kernel) {
     }
     for service in kernel.registry.all() {
         if let Some(hosted) = by_service.get(&service.id.to_string()) {
-            service.with_state(|state| state.adopt(hosted));
+            service.with_state(|state| {
+                state.adopt(service.id, hosted);
+                state.adopted_in = Some(cell.incarnation.clone());
+            });
         }
     }
 }

@@ -4,19 +4,21 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use solo_api::cell::v1 as wire;
 use solo_capability::Authority;
 use solo_supervisor::SupervisorHandle;
 use solo_types::{NodeId, Problem, ServiceId};
 use tokio::sync::watch;
 
-use crate::api::Intake;
+use crate::api::{FiguresCache, Intake};
 use crate::artifacts::Artifacts;
 use crate::audit::Audit;
-use crate::cells::{CellHost, Compilers};
+use crate::cells::{CellHost, Compilers, InstanceReports};
 use crate::heart::Heart;
 use crate::home::Home;
 use crate::monitor::Monitor;
 use crate::monitor::metrics::Metrics;
+use crate::monitor::violations::Violations;
 use crate::service::{Registry, Service};
 use crate::store::{self, Store};
 
@@ -39,6 +41,9 @@ pub(crate) struct Kernel {
     pub(crate) registry: Arc<Registry>,
     pub(crate) monitor: Arc<Monitor>,
     pub(crate) metrics: Metrics,
+    pub(crate) violations: Violations,
+    /// Figures of all services, some moments old at most.
+    pub(crate) figures: FiguresCache,
     pub(crate) authority: Authority,
     pub(crate) audit: Audit,
     pub(crate) tree: std::sync::OnceLock<SupervisorHandle>,
@@ -83,6 +88,8 @@ impl Kernel {
             registry: Arc::default(),
             monitor: parts.monitor,
             metrics: parts.metrics,
+            violations: Violations::default(),
+            figures: FiguresCache::default(),
             authority: parts.authority,
             audit: parts.audit,
             tree: std::sync::OnceLock::new(),
@@ -125,5 +132,16 @@ impl Kernel {
             .remedy("start Solo again with `solo up`"));
         }
         Ok(())
+    }
+}
+
+impl InstanceReports for Kernel {
+    fn instance_changed(&self, service: &str, instance: &str, change: wire::StateChange) {
+        self.registry.instance_changed(service, instance, change);
+    }
+
+    fn limit_exceeded(&self, service: &str, instance: &str, violation: &wire::Violation) {
+        let name = self.monitor.name_of(service).unwrap_or_else(|| service.to_owned());
+        self.violations.note(&name, instance, violation);
     }
 }

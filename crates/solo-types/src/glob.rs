@@ -8,6 +8,9 @@ pub fn glob_matches(pattern: &str, text: &str) -> bool {
     if pattern.is_empty() {
         return true;
     }
+    if !pattern.contains(['*', '?']) {
+        return pattern == text;
+    }
     let pattern: Vec<char> = pattern.chars().collect();
     let text: Vec<char> = text.chars().collect();
     let (mut p, mut t) = (0, 0);

@@ -31,6 +31,10 @@ pub struct ServiceId {
 }
 
 /// An instance of a service. Stays the same over restarts; an update makes new ones.
+///
+/// Children that an instance starts have ids of their own, `NODE-SERVICE-NUMBER.CHILD`, and theirs
+/// `NODE-SERVICE-NUMBER.CHILD.CHILD`. They are no instances of this kind: only their parent and their
+/// cell know them. [`InstanceId::of_tree`] finds whose they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(into = "String", try_from = "String")]
 pub struct InstanceId {
@@ -97,6 +101,23 @@ impl FromStr for InstanceId {
     }
 }
 
+impl InstanceId {
+    /// The instance at the root of a tree of children: of an instance itself, of a child the one that
+    /// all its ancestors were started by.
+    ///
+    /// # Errors
+    /// [`IdError`]: it is neither.
+    pub fn of_tree(text: &str) -> Result<Self, IdError> {
+        let (root, children) = text.split_once('.').map_or((text, None), |(r, c)| (r, Some(c)));
+        let is_number = |part: &str| part.parse::<u64>().is_ok();
+        if children.is_some_and(|children| !children.split('.').all(is_number)) {
+            let expected = "the id of an instance or of a child (NODE-SERVICE-NUMBER.CHILD)";
+            return Err(IdError { text: text.to_owned(), expected });
+        }
+        root.parse()
+    }
+}
+
 macro_rules! string_form {
     ($($id:ty),*) => {$(
         impl From<$id> for String {
@@ -125,6 +146,21 @@ mod tests {
         assert_eq!(instance.to_string(), "0000beef-7-12");
         assert_eq!(instance.to_string().parse(), Ok(instance));
         assert_eq!(service.to_string().parse(), Ok(service));
+    }
+
+    #[test]
+    fn a_child_is_no_instance_but_belongs_to_one() {
+        let root =
+            InstanceId { service: ServiceId { node: NodeId(0xbeef), number: 7 }, number: 12 };
+        for child in ["0000beef-7-12.1", "0000beef-7-12.3.20.1"] {
+            assert!(child.parse::<InstanceId>().is_err(), "{child}");
+            assert_eq!(InstanceId::of_tree(child), Ok(root));
+        }
+        assert_eq!(InstanceId::of_tree("0000beef-7-12"), Ok(root));
+        for text in ["", "0000beef-7", "0000beef-7-12.", "0000beef-7-12.x", "0000beef-7-1..2", ".1"]
+        {
+            assert!(InstanceId::of_tree(text).is_err(), "{text}");
+        }
     }
 
     #[test]

@@ -12,10 +12,11 @@ mod problem;
 mod restart;
 mod spec;
 mod state;
+mod trace;
 
 pub use glob::glob_matches;
 pub use id::{IdError, InstanceId, NodeId, ServiceId};
-pub use limits::{LimitAction, Limits, bounds};
+pub use limits::{LIMIT_NAMES, LimitAction, Limits, bounds};
 pub use name::ServiceName;
 pub use problem::{FieldViolation, Problem, ProblemKind};
 pub use restart::{RestartMode, RestartPolicy};
@@ -23,3 +24,4 @@ pub use spec::{
     Digest, Export, Grant, HealthCheck, Parameter, Right, Rights, ServiceKind, ServiceSpec, Tier,
 };
 pub use state::{Exit, ExitReason, InstanceState, ServiceState};
+pub use trace::{TraceError, TraceId};

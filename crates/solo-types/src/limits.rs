@@ -88,11 +88,11 @@ impl LimitAction {
 pub struct Limits {
     /// Child processes, threads, spawned instances.
     pub max_processes: u64,
-    /// All memories and tables together.
+    /// All memories, tables and waiting messages together.
     pub max_memory_bytes: u64,
     /// Relative weight for CPU time.
     pub cpu_shares: u64,
-    /// Messages that wait.
+    /// Messages that wait before it is alerted.
     pub message_queue_limit: u64,
     /// From start to ready.
     pub startup_timeout_ms: u64,
@@ -100,7 +100,34 @@ pub struct Limits {
     pub shutdown_timeout_ms: u64,
     /// What happens then.
     pub limit_exceeded_action: LimitAction,
+    /// CPU time at most, in percent of one processor; `None`: no quota. Older specifications have none.
+    #[serde(default)]
+    pub cpu_quota_percent: Option<u64>,
+    /// Hard bound of messages that wait; `None`: twice `message_queue_limit`, see
+    /// [`Limits::message_queue_bound`].
+    #[serde(default)]
+    pub message_queue_max: Option<u64>,
 }
+
+/// The names of the limits that an instance can exceed, as cells report them.
+pub const LIMIT_NAMES: [&str; 7] = [
+    "max_processes",
+    "max_memory_bytes",
+    "cpu_quota_percent",
+    "message_queue_limit",
+    "message_queue_max",
+    "startup_timeout_ms",
+    "shutdown_timeout_ms",
+];
+
+/// Largest [`Limits::message_queue_limit`].
+const MESSAGE_QUEUE_LIMIT_MAX: u64 = 1_000_000;
+
+/// The hard bound of a mailbox is so many times the alert threshold, unless it is stated.
+const MESSAGE_QUEUE_BOUND_FACTOR: u64 = 2;
+
+/// Largest [`Limits::message_queue_max`]: what the default is for the largest threshold.
+const MESSAGE_QUEUE_BOUND_MAX: u64 = MESSAGE_QUEUE_BOUND_FACTOR * MESSAGE_QUEUE_LIMIT_MAX;
 
 impl Default for Limits {
     fn default() -> Self {
@@ -112,6 +139,8 @@ impl Default for Limits {
             startup_timeout_ms: 100,
             shutdown_timeout_ms: 30_000,
             limit_exceeded_action: LimitAction::Kill,
+            cpu_quota_percent: None,
+            message_queue_max: None,
         }
     }
 }
@@ -128,9 +157,21 @@ impl Limits {
         check("max_processes", self.max_processes, 1, 10_000)?;
         check("max_memory_bytes", self.max_memory_bytes, 64 << 10, 4 << 30)?;
         check("cpu_shares", self.cpu_shares, 2, 262_144)?;
-        check("message_queue_limit", self.message_queue_limit, 1, 1_000_000)?;
+        check("message_queue_limit", self.message_queue_limit, 1, MESSAGE_QUEUE_LIMIT_MAX)?;
         check("startup_timeout_ms", self.startup_timeout_ms, 1, 600_000)?;
-        check("shutdown_timeout_ms", self.shutdown_timeout_ms, 0, 600_000)
+        check("shutdown_timeout_ms", self.shutdown_timeout_ms, 0, 600_000)?;
+        if let Some(percent) = self.cpu_quota_percent {
+            check("cpu_quota_percent", percent, 1, 100)?;
+        }
+        let (least, most) = (self.message_queue_limit, MESSAGE_QUEUE_BOUND_MAX);
+        check("message_queue_max", self.message_queue_bound(), least, most)
+    }
+
+    /// Messages that may wait in a mailbox; one more is refused.
+    #[must_use]
+    pub fn message_queue_bound(&self) -> u64 {
+        let default = self.message_queue_limit.saturating_mul(MESSAGE_QUEUE_BOUND_FACTOR);
+        self.message_queue_max.unwrap_or(default)
     }
 }
 
@@ -168,5 +209,50 @@ mod tests {
         assert_eq!(problem.fields[0].field, "limits.max_memory_bytes");
         assert!(Limits { startup_timeout_ms: 0, ..Limits::default() }.validate().is_err());
         assert!(Limits { cpu_shares: 1, ..Limits::default() }.validate().is_err());
+    }
+
+    fn refused_field(limits: &Limits) -> Option<String> {
+        limits.validate().err().map(|problem| problem.fields[0].field.clone())
+    }
+
+    /// SPEC section 5: `message_queue_limit` alerts, the hard bound is configurable.
+    #[test]
+    fn the_bound_of_a_mailbox_is_at_or_above_its_alert() {
+        let limits = |limit, max| Limits {
+            message_queue_limit: limit,
+            message_queue_max: max,
+            ..Limits::default()
+        };
+        assert_eq!(limits(10, None).message_queue_bound(), 20);
+        assert_eq!(limits(10, Some(10)).message_queue_bound(), 10);
+        for legal in [limits(10, Some(10)), limits(1_000_000, None), limits(1, Some(2_000_000))] {
+            assert_eq!(legal.validate(), Ok(()), "{legal:?}");
+        }
+        for wrong in [limits(10, Some(9)), limits(10, Some(0)), limits(10, Some(2_000_001))] {
+            assert_eq!(refused_field(&wrong).as_deref(), Some("limits.message_queue_max"));
+        }
+        // The alert itself is to blame, not the bound that follows from it.
+        let huge = refused_field(&limits(u64::MAX, None));
+        assert_eq!(huge.as_deref(), Some("limits.message_queue_limit"));
+    }
+
+    #[test]
+    fn a_quota_is_a_part_of_one_processor() {
+        let quota = |percent| Limits { cpu_quota_percent: Some(percent), ..Limits::default() };
+        assert_eq!((refused_field(&quota(1)), refused_field(&quota(100))), (None, None));
+        for percent in [0, 101] {
+            let field = refused_field(&quota(percent));
+            assert_eq!(field.as_deref(), Some("limits.cpu_quota_percent"));
+        }
+    }
+
+    /// R1: what an older Solo wrote down is understood.
+    #[test]
+    fn limits_of_older_versions_are_read() {
+        let old = r#"{"max_processes":100,"max_memory_bytes":268435456,"cpu_shares":1024,
+            "message_queue_limit":77,"startup_timeout_ms":100,"shutdown_timeout_ms":30000,
+            "limit_exceeded_action":"kill"}"#;
+        let read: Limits = serde_json::from_str(old).expect("readable");
+        assert_eq!(read, Limits { message_queue_limit: 77, ..Limits::default() });
     }
 }

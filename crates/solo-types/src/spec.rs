@@ -84,6 +84,17 @@ pub enum Tier {
     System,
 }
 
+impl Tier {
+    /// The stable name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::System => "system",
+        }
+    }
+}
+
 /// One right on one object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -96,11 +107,14 @@ pub enum Right {
     Send,
     /// End it.
     Kill,
+    /// Start children from its code.
+    Execute,
 }
 
 impl Right {
     /// All rights that exist so far.
-    pub const ALL: [Right; 4] = [Right::Read, Right::Call, Right::Send, Right::Kill];
+    pub const ALL: [Right; 5] =
+        [Right::Read, Right::Call, Right::Send, Right::Kill, Right::Execute];
 
     /// The stable name.
     #[must_use]
@@ -110,6 +124,7 @@ impl Right {
             Self::Call => "call",
             Self::Send => "send",
             Self::Kill => "kill",
+            Self::Execute => "execute",
         }
     }
 }
@@ -122,7 +137,7 @@ pub type Rights = std::collections::BTreeSet<Right>;
 pub struct Grant {
     /// The object.
     pub service: ServiceName,
-    /// `call` and `send`.
+    /// `call`, `send` and `execute`.
     pub rights: Rights,
 }
 

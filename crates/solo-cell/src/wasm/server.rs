@@ -151,6 +151,7 @@ impl CellService for Server {
         &self,
         request: Request<wire::SnapshotRequest>,
     ) -> Result<Response<wire::SnapshotResponse>, Status> {
+        // Pages are not made yet: all at once.
         let service = request.into_inner().service;
         let instances =
             self.cell.slots(&service).iter().map(|slot| instance_message(slot)).collect();
@@ -164,7 +165,7 @@ impl CellService for Server {
                 instances: route.instances.iter().map(|slot| slot.id.to_string()).collect(),
             })
             .collect();
-        Ok(Response::new(wire::SnapshotResponse { instances, routes }))
+        Ok(Response::new(wire::SnapshotResponse { instances, routes, next: String::new() }))
     }
 
     async fn reports(

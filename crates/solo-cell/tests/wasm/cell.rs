@@ -214,7 +214,7 @@ impl TestCell {
     }
 
     pub(crate) async fn instances(&self, service: &str) -> Vec<wire::Instance> {
-        let request = wire::SnapshotRequest { service: service.to_owned() };
+        let request = wire::SnapshotRequest { service: service.to_owned(), ..Default::default() };
         self.client.clone().snapshot(request).await.expect("snapshot").into_inner().instances
     }
 

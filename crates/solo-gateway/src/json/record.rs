@@ -1,5 +1,7 @@
 //! Records of a watch.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use solo_api::v1;
 use solo_api::v1::watch_response::Record;
@@ -34,6 +36,8 @@ pub enum RecordBody {
         source: String,
         /// The line.
         message: String,
+        /// The chain of calls that it was written in; empty: none.
+        trace_id: String,
     },
     /// Something happened to it.
     Event {
@@ -41,6 +45,8 @@ pub enum RecordBody {
         name: String,
         /// One sentence.
         message: String,
+        /// By stable keys; of `limit_exceeded`: `limit`, `action` and `count`.
+        details: BTreeMap<String, String>,
     },
     /// A sample.
     Metric {
@@ -61,12 +67,17 @@ pub enum RecordBody {
 impl From<v1::WatchResponse> for RecordJson {
     fn from(response: v1::WatchResponse) -> Self {
         let body = match response.record {
-            Some(Record::Log(line)) => {
-                RecordBody::Log { level: line.level, source: line.source, message: line.message }
-            }
-            Some(Record::Event(event)) => {
-                RecordBody::Event { name: event.name, message: event.message }
-            }
+            Some(Record::Log(line)) => RecordBody::Log {
+                level: line.level,
+                source: line.source,
+                message: line.message,
+                trace_id: line.trace_id,
+            },
+            Some(Record::Event(event)) => RecordBody::Event {
+                name: event.name,
+                message: event.message,
+                details: event.details.into_iter().collect(),
+            },
             Some(Record::Metric(sample)) => {
                 RecordBody::Metric { name: sample.name, value: sample.value }
             }

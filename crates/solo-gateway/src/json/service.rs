@@ -81,6 +81,25 @@ pub struct InstanceJson {
     pub cell: String,
     /// Why it ended last.
     pub last_exit: Option<ExitJson>,
+    /// Limits that it exceeded.
+    pub violations: Vec<ViolationJson>,
+    /// Memory of messages that wait.
+    pub mailbox_bytes: u64,
+    /// Time that its quota of CPU time kept it from running.
+    pub throttled_us: u64,
+}
+
+/// One limit that an instance exceeded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ViolationJson {
+    /// Its name.
+    pub limit: String,
+    /// `kill`, `throttle` or `warn`.
+    pub action: String,
+    /// How often.
+    pub count: u64,
+    /// The last time, in one sentence.
+    pub last_message: String,
 }
 
 /// Why an instance ended.
@@ -128,11 +147,11 @@ pub struct ParameterJson {
 pub struct LimitsJson {
     /// Child processes, threads and spawned instances.
     pub max_processes: Option<u64>,
-    /// All memories and tables together.
+    /// All memories, tables and waiting messages together.
     pub max_memory_bytes: Option<u64>,
     /// Relative weight for CPU time.
     pub cpu_shares: Option<u64>,
-    /// Messages that wait.
+    /// Messages that wait before it is alerted.
     pub message_queue_limit: Option<u64>,
     /// From start to ready.
     pub startup_timeout_ms: Option<u64>,
@@ -140,6 +159,10 @@ pub struct LimitsJson {
     pub shutdown_timeout_ms: Option<u64>,
     /// `kill`, `throttle` or `warn`.
     pub limit_exceeded_action: String,
+    /// CPU time at most, of one processor; none: no quota.
+    pub cpu_quota_percent: Option<u64>,
+    /// Messages that may wait.
+    pub message_queue_max: Option<u64>,
 }
 
 /// When, how often and how soon an instance is started again.
@@ -162,7 +185,7 @@ pub struct RestartJson {
 pub struct CapabilityJson {
     /// `service:NAME`.
     pub object: String,
-    /// `call`, `send`.
+    /// `call`, `send`, `execute`.
     pub rights: Vec<String>,
 }
 
@@ -245,6 +268,20 @@ impl From<v1::InstanceStatus> for InstanceJson {
             errors: instance.errors,
             cell: instance.cell,
             last_exit: instance.last_exit.map(Into::into),
+            violations: instance.violations.into_iter().map(Into::into).collect(),
+            mailbox_bytes: instance.mailbox_bytes,
+            throttled_us: instance.throttled_us,
+        }
+    }
+}
+
+impl From<v1::LimitViolation> for ViolationJson {
+    fn from(violation: v1::LimitViolation) -> Self {
+        Self {
+            limit: violation.limit,
+            action: words::limit_action(violation.action),
+            count: violation.count,
+            last_message: violation.last_message,
         }
     }
 }
@@ -287,6 +324,8 @@ impl From<v1::Limits> for LimitsJson {
             startup_timeout_ms: limits.startup_timeout_ms,
             shutdown_timeout_ms: limits.shutdown_timeout_ms,
             limit_exceeded_action: words::limit_action(limits.limit_exceeded_action),
+            cpu_quota_percent: limits.cpu_quota_percent,
+            message_queue_max: limits.message_queue_max,
         }
     }
 }

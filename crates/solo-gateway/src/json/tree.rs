@@ -3,9 +3,9 @@
 use serde::Serialize;
 use solo_api::v1;
 
-/// Deepest tree that is shown. Today's has six levels; the bound keeps a wrong answer from using
-/// up the stack.
-const DEPTH_MAX: usize = 64;
+/// Deepest tree that is shown. Without guests' own children it has six levels, with them at most as
+/// many as a reader of protobuf takes; the bound keeps a wrong answer from using up the stack.
+const DEPTH_MAX: usize = 100;
 
 /// One node and what is below it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -16,7 +16,7 @@ pub struct TreeJson {
     pub strategy: String,
     /// Its state.
     pub state: String,
-    /// `supervisor`, `actor`, `tenant`, `cell`, `service` or `instance`.
+    /// `supervisor`, `actor`, `tenant`, `cell`, `service`, `instance`, `group` or `child`.
     pub kind: String,
     /// Starts after the first one.
     pub restarts: u64,

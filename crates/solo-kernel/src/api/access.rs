@@ -65,7 +65,7 @@ impl Principal {
                 "RIGHT_MISSING",
                 format!("a token does not allow to {what}"),
             )
-            .remedy("ask the owner of this Solo; tokens cover read, call, send and kill so far")),
+            .remedy("ask the owner of this Solo; tokens cover read, call, send, kill and execute so far")),
         }
     }
 

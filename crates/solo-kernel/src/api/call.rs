@@ -8,6 +8,7 @@ use solo_api::v1;
 use solo_types::{Problem, ProblemKind, Right, ServiceState, bounds};
 
 use super::access::Principal;
+use super::chain::Carried;
 use crate::cells::CellHandle;
 use crate::kernel::Kernel;
 use crate::service::Service;
@@ -25,6 +26,7 @@ pub(super) async fn call(
     kernel: Arc<Kernel>,
     principal: Principal,
     request: v1::CallRequest,
+    carried: Carried,
 ) -> Result<v1::CallResponse, Problem> {
     let service = principal.service_for(&kernel, &request.service, Right::Call)?;
     let timeout_ms = request.timeout_ms.unwrap_or(bounds::CALL_TIMEOUT_MS_DEFAULT);
@@ -34,6 +36,7 @@ pub(super) async fn call(
         return Err(Problem::invalid("INVALID_TIMEOUT", "timeout_ms", &rule)
             .remedy("choose a millisecond to an hour"));
     }
+    let trace = carried.trace(&request.trace_id)?;
     let input = match request.input {
         None => None,
         Some(v1::call_request::Input::JsonArguments(json)) => {
@@ -49,17 +52,34 @@ pub(super) async fn call(
         None => 0,
     };
     check_size(&request.function, bytes)?;
+    let message = wire::CallRequest {
+        service: service.id.to_string(),
+        function: request.function,
+        input,
+        timeout_ms: 0,
+        trace_id: trace.as_bytes().to_vec(),
+    };
+    let own = Duration::from_millis(timeout_ms);
+    let patience = carried.timeout.map_or(own, |theirs| theirs.min(own));
+    let mut response = call_within(&kernel, &service, message, patience)
+        .await
+        .map_err(|problem| problem.detail("trace_id", trace.to_string()))?;
+    response.trace_id = trace.to_string();
+    Ok(response)
+}
+
+/// Calls, again and again while the service is on its way back.
+async fn call_within(
+    kernel: &Kernel,
+    service: &Service,
+    message: wire::CallRequest,
+    patience: Duration,
+) -> Result<v1::CallResponse, Problem> {
     let began = Instant::now();
-    let deadline = began + Duration::from_millis(timeout_ms);
+    let deadline = began + patience;
     loop {
-        let cell = living_cell(&service, deadline).await?;
-        let message = wire::CallRequest {
-            service: service.id.to_string(),
-            function: request.function.clone(),
-            input: input.clone(),
-            timeout_ms: remaining_ms(deadline),
-            trace_id: Vec::new(),
-        };
+        let cell = living_cell(service, deadline).await?;
+        let message = wire::CallRequest { timeout_ms: remaining_ms(deadline), ..message.clone() };
         let response = cell.call(message).await.map_err(|status| crate::cells::lost(&status))?;
         let output = match response.output {
             Some(wire::call_response::Output::Json(json)) => {
@@ -69,15 +89,15 @@ pub(super) async fn call(
                 Some(v1::call_response::Output::Payload(payload))
             }
             Some(wire::call_response::Output::Failure(failure)) => {
-                if not_routed_yet(&failure) && hold(&kernel, &service, deadline, began).await {
+                if not_routed_yet(&failure) && hold(kernel, service, deadline, began).await {
                     continue;
                 }
-                return Err(answered(&kernel, &service, failure));
+                return Err(answered(kernel, service, failure));
             }
             None => None,
         };
         let duration_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-        return Ok(v1::CallResponse { output, duration_us });
+        return Ok(v1::CallResponse { output, duration_us, trace_id: String::new() });
     }
 }
 
@@ -85,8 +105,10 @@ pub(super) async fn send(
     kernel: Arc<Kernel>,
     principal: Principal,
     request: v1::SendRequest,
+    carried: Carried,
 ) -> Result<v1::SendResponse, Problem> {
     let service = principal.service_for(&kernel, &request.service, Right::Send)?;
+    let trace = carried.trace(&request.trace_id)?;
     let input = match request.input {
         None => None,
         Some(v1::send_request::Input::JsonArguments(json)) => {
@@ -102,24 +124,39 @@ pub(super) async fn send(
         None => 0,
     };
     check_size(&request.function, bytes)?;
+    let message = wire::SendRequest {
+        service: service.id.to_string(),
+        function: request.function,
+        input,
+        trace_id: trace.as_bytes().to_vec(),
+    };
+    let patience = carried.timeout.map_or(HOLD_MAX, |theirs| theirs.min(HOLD_MAX));
+    send_within(&kernel, &service, message, patience)
+        .await
+        .map_err(|problem| problem.detail("trace_id", trace.to_string()))?;
+    Ok(v1::SendResponse { trace_id: trace.to_string() })
+}
+
+/// Sends, again and again while the service is on its way back.
+async fn send_within(
+    kernel: &Kernel,
+    service: &Service,
+    message: wire::SendRequest,
+    patience: Duration,
+) -> Result<(), Problem> {
     let began = Instant::now();
-    let deadline = began + HOLD_MAX;
+    let deadline = began + patience;
     loop {
-        let cell = living_cell(&service, deadline).await?;
-        let message = wire::SendRequest {
-            service: service.id.to_string(),
-            function: request.function.clone(),
-            input: input.clone(),
-            trace_id: Vec::new(),
-        };
-        let response = cell.send(message).await.map_err(|status| crate::cells::lost(&status))?;
+        let cell = living_cell(service, deadline).await?;
+        let response =
+            cell.send(message.clone()).await.map_err(|status| crate::cells::lost(&status))?;
         match response.failure {
-            None => return Ok(v1::SendResponse {}),
+            None => return Ok(()),
             Some(failure) => {
-                if not_routed_yet(&failure) && hold(&kernel, &service, deadline, began).await {
+                if not_routed_yet(&failure) && hold(kernel, service, deadline, began).await {
                     continue;
                 }
-                return Err(answered(&kernel, &service, failure));
+                return Err(answered(kernel, service, failure));
             }
         }
     }

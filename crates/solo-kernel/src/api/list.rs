@@ -34,7 +34,7 @@ pub(super) async fn list(
             })
         })
         .collect::<Result<Vec<_>, _>>()?;
-    let figures = figures(&kernel).await;
+    let figures = kernel.figures.recent(&kernel).await;
     let mut matching = kernel.registry.all().into_iter().filter(|service| {
         service.name.as_str() > request.page_token.as_str()
             && glob_matches(&request.name, service.name.as_str())
@@ -119,17 +119,4 @@ fn summary(service: &Service, figures: Option<&ServiceFigures>) -> v1::ServiceSu
         tier: solo_api::tier_message(state.spec.tier).into(),
         created_at: Some(timestamp(service.created_at)),
     }
-}
-
-/// The figures of all services, by id; none while the cell is away.
-pub(super) async fn figures(kernel: &Kernel) -> HashMap<String, ServiceFigures> {
-    let mut figures = HashMap::<String, ServiceFigures>::new();
-    if let Some(cell) = kernel.host.current()
-        && let Ok(snapshot) = cell.snapshot("").await
-    {
-        for instance in &snapshot.instances {
-            figures.entry(instance.service.clone()).or_default().add(instance);
-        }
-    }
-    figures
 }

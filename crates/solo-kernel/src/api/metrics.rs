@@ -6,8 +6,9 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use axum::serve::ListenerExt;
 
-use super::list::figures;
+use super::figures::fresh;
 use crate::kernel::Kernel;
 
 /// Content type of the Prometheus text format.
@@ -19,13 +20,17 @@ pub(crate) async fn serve(
     listener: tokio::net::TcpListener,
 ) -> Result<(), String> {
     let router = axum::Router::new().route("/metrics", get(text)).with_state(kernel);
+    let listener = listener.tap_io(|stream| {
+        // A failure costs latency only.
+        let _slow = stream.set_nodelay(true);
+    });
     axum::serve(listener, router).await.map_err(|error| error.to_string())
 }
 
 async fn text(State(kernel): State<Arc<Kernel>>) -> Response {
     let count = i64::try_from(kernel.registry.count()).unwrap_or(i64::MAX);
     kernel.metrics.active_services.set(count);
-    let mut by_id = figures(&kernel).await;
+    let mut by_id = fresh(&kernel).await;
     let services: Vec<_> = kernel
         .registry
         .all()
@@ -37,7 +42,8 @@ async fn text(State(kernel): State<Arc<Kernel>>) -> Response {
             (service.name.to_string(), figures)
         })
         .collect();
-    match kernel.metrics.text(&services) {
+    let violations = kernel.violations.totals();
+    match kernel.metrics.text(&services, &violations) {
         Ok(text) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], text).into_response(),
         Err(error) => {
             tracing::error!(%error, "Failed to make the text of the metrics");

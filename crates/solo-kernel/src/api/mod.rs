@@ -6,7 +6,10 @@
 
 mod access;
 mod call;
+mod chain;
+mod children;
 pub(crate) mod connections;
+mod figures;
 mod grant;
 mod intake;
 mod list;
@@ -31,6 +34,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::audit::Entry;
 use crate::kernel::Kernel;
 use access::Principal;
+pub(crate) use figures::FiguresCache;
 pub(crate) use intake::Intake;
 
 /// Requests under way on one connection; more wait in the client.
@@ -198,14 +202,18 @@ impl SoloService for Api {
         &self,
         request: Request<v1::CallRequest>,
     ) -> Result<Response<v1::CallResponse>, Status> {
-        self.answer("Call", request, call::call).await
+        let carried = chain::Carried::read(request.metadata());
+        let work = |kernel, principal, message| call::call(kernel, principal, message, carried);
+        self.answer("Call", request, work).await
     }
 
     async fn send(
         &self,
         request: Request<v1::SendRequest>,
     ) -> Result<Response<v1::SendResponse>, Status> {
-        self.answer("Send", request, call::send).await
+        let carried = chain::Carried::read(request.metadata());
+        let work = |kernel, principal, message| call::send(kernel, principal, message, carried);
+        self.answer("Send", request, work).await
     }
 
     async fn upload_artifact(

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use solo_api::cell::v1 as wire;
 use solo_api::{timestamp, v1};
 use solo_types::{
-    Exit, Grant, InstanceState, Problem, RestartMode, RestartPolicy, Right, Rights, ServiceSpec,
+    Exit, Grant, InstanceState, Problem, RestartMode, RestartPolicy, Right, ServiceSpec,
     ServiceState,
 };
 
@@ -66,6 +66,11 @@ async fn of_service(service: &Service, monitor: &Monitor) -> v1::StatusResponse 
                 handled: live.map_or(0, |i| i.handled),
                 errors: live.map_or(0, |i| i.errors),
                 cell: cell.clone(),
+                violations: live
+                    .map(|i| i.violations.iter().map(solo_api::violation_message).collect())
+                    .unwrap_or_default(),
+                mailbox_bytes: live.map_or(0, |i| i.mailbox_bytes),
+                throttled_us: live.map_or(0, |i| i.throttled_us),
                 id,
             }
         })
@@ -142,21 +147,6 @@ fn restart(policy: &RestartPolicy) -> v1::RestartPolicy {
 fn capability(grant: &Grant) -> v1::CapabilityRequest {
     v1::CapabilityRequest {
         object: format!("service:{}", grant.service),
-        rights: rights(&grant.rights),
+        rights: solo_api::rights_messages(&grant.rights),
     }
-}
-
-fn rights(rights: &Rights) -> Vec<i32> {
-    rights
-        .iter()
-        .map(|right| {
-            match right {
-                Right::Read => v1::Right::Read,
-                Right::Call => v1::Right::Call,
-                Right::Send => v1::Right::Send,
-                Right::Kill => v1::Right::Kill,
-            }
-            .into()
-        })
-        .collect()
 }

@@ -1,14 +1,21 @@
-//! Tree: supervisors and actors of the kernel, cells, services and instances, as they are now.
+//! Tree: supervisors and actors of the kernel, cells, services, instances and guests' own children,
+//! as they are now.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use solo_api::v1;
 use solo_supervisor::{Node, NodeKind, Strategy};
 use solo_types::Problem;
 
 use super::access::Principal;
+use super::children::Children;
 use crate::kernel::{Kernel, TENANT};
 use crate::service::Service;
+
+/// A cell tells of its children within this time, or the tree is shown without them: who looks at it
+/// may look for a cell that hangs.
+const CHILDREN_TIMEOUT: Duration = Duration::from_secs(2);
 
 pub(super) async fn tree(
     kernel: Arc<Kernel>,
@@ -20,10 +27,20 @@ pub(super) async fn tree(
         .tree
         .get()
         .ok_or_else(|| Problem::internal("the tree of actors is not there yet"))?;
-    Ok(v1::TreeResponse { root: Some(node(&kernel, &tree.snapshot())) })
+    let mut children = children(&kernel).await;
+    Ok(v1::TreeResponse { root: Some(node(&kernel, &tree.snapshot(), &mut children)) })
 }
 
-fn node(kernel: &Kernel, from: &Node) -> v1::TreeNode {
+/// What guests started; nothing while the cell is away.
+async fn children(kernel: &Kernel) -> Children {
+    let Some(cell) = kernel.host.current() else { return Children::default() };
+    match tokio::time::timeout(CHILDREN_TIMEOUT, cell.snapshot("")).await {
+        Ok(Ok(snapshot)) => Children::new(snapshot.instances),
+        Ok(Err(_)) | Err(_) => Children::default(),
+    }
+}
+
+fn node(kernel: &Kernel, from: &Node, below: &mut Children) -> v1::TreeNode {
     let plain = v1::TreeNode {
         name: from.name.clone(),
         strategy: from.strategy.map_or("", strategy).to_owned(),
@@ -43,7 +60,7 @@ fn node(kernel: &Kernel, from: &Node) -> v1::TreeNode {
             return cell(kernel, plain);
         }
         if let Some(found) = kernel.registry.find_id(&from.name) {
-            return of_service(&found);
+            return of_service(kernel, &found, below);
         }
         if from.name == "audit"
             && let Some(trouble) = kernel.audit.trouble()
@@ -53,7 +70,8 @@ fn node(kernel: &Kernel, from: &Node) -> v1::TreeNode {
         }
         return plain;
     }
-    let mut children: Vec<_> = from.children.iter().map(|child| node(kernel, child)).collect();
+    let mut children: Vec<_> =
+        from.children.iter().map(|child| node(kernel, child, below)).collect();
     if from.name == "drivers" {
         // Compilers belong to no tenant.
         children.extend(compilers(kernel));
@@ -93,13 +111,15 @@ fn compilers(kernel: &Kernel) -> Vec<v1::TreeNode> {
         .collect()
 }
 
-fn of_service(service: &Service) -> v1::TreeNode {
+fn of_service(kernel: &Kernel, service: &Service, below: &mut Children) -> v1::TreeNode {
+    let name_of = |id: &str| kernel.monitor.name_of(id).unwrap_or_else(|| id.to_owned());
     let state = service.state.lock();
     let children = state
         .instances
         .iter()
         .map(|(number, view)| v1::TreeNode {
             name: service.instance_id(*number),
+            children: below.take(&service.instance_id(*number), &name_of),
             state: view.state.as_str().to_owned(),
             kind: "instance".to_owned(),
             restarts: view.restarts + view.restarts_before,

@@ -177,14 +177,18 @@ fn response(cursor: u64, record: v1::watch_response::Record) -> v1::WatchRespons
 
 fn of_record(record: &Record) -> v1::WatchResponse {
     let body = match &record.body {
-        Body::Log { level, source, message } => v1::watch_response::Record::Log(v1::LogLine {
-            level: level.clone(),
-            message: message.clone(),
-            source: source.clone(),
-        }),
-        Body::Event { name, message } => v1::watch_response::Record::Event(v1::Event {
+        Body::Log { level, source, message, trace_id } => {
+            v1::watch_response::Record::Log(v1::LogLine {
+                level: level.clone(),
+                message: message.clone(),
+                source: source.clone(),
+                trace_id: trace_id.clone(),
+            })
+        }
+        Body::Event { name, message, details } => v1::watch_response::Record::Event(v1::Event {
             name: name.clone(),
             message: message.clone(),
+            details: details.clone().into_iter().collect(),
         }),
     };
     v1::WatchResponse {
@@ -203,7 +207,7 @@ async fn send_samples(
     position: &Position,
     out: &Out,
 ) -> bool {
-    let figures = super::list::figures(kernel).await;
+    let figures = kernel.figures.recent(kernel).await;
     for service in kernel.registry.all() {
         if !glob_matches(&watching.filter.service, service.name.as_str()) {
             continue;
@@ -213,6 +217,8 @@ async fn send_samples(
             ("memory_bytes", figures.memory_bytes),
             ("cpu_us", figures.cpu_us),
             ("mailbox_depth", figures.mailbox_depth),
+            ("mailbox_bytes", figures.mailbox_bytes),
+            ("children", figures.children),
             ("restarts", figures.restarts),
             ("handled", figures.handled),
             ("errors", figures.errors),

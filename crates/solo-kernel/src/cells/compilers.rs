@@ -31,6 +31,10 @@ const COMPILE_TIMEOUT: Duration = Duration::from_secs(100);
 /// A process that was sent SIGKILL ends within this time, or the machine is stuck.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Artifacts that are known without asking the store: more than a node runs, at some hundred bytes
+/// each and their exports.
+const KNOWN_MAX: usize = 20_000;
+
 /// The pool of compiler cells.
 #[derive(Debug)]
 pub(crate) struct Compilers {
@@ -42,6 +46,8 @@ pub(crate) struct Compilers {
     waiting: Semaphore,
     /// One compilation per artifact at a time: the second one finds the result of the first.
     under_way: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
+    /// What was found out, for the engine that it was found out for.
+    known: Mutex<HashMap<Digest, (String, CompiledArtifact)>>,
 }
 
 /// A compiled artifact, and how long it took.
@@ -64,6 +70,7 @@ impl Compilers {
             cells: Semaphore::new(CELLS),
             waiting: Semaphore::new(WAITING_MAX),
             under_way: Mutex::new(HashMap::new()),
+            known: Mutex::new(HashMap::new()),
         }
     }
 
@@ -87,6 +94,10 @@ impl Compilers {
         format: &str,
         engine: &str,
     ) -> Result<Compiled, Problem> {
+        // What is known needs no compiler: also when thousands of services start at the same time.
+        if let Some(compiled) = self.look_up(digest, engine).await? {
+            return Ok(compiled);
+        }
         let _waiting = self.waiting.try_acquire().map_err(|_| {
             Problem::new(
                 ProblemKind::ResourceExhausted,
@@ -105,21 +116,48 @@ impl Compilers {
         outcome
     }
 
+    /// Finds an artifact that was compiled before and is still there.
+    async fn look_up(&self, digest: Digest, engine: &str) -> Result<Option<Compiled>, Problem> {
+        let path = self.home.compiled_artifact(&digest, engine);
+        let remembered = {
+            let known = self.known.lock();
+            known.get(&digest).filter(|(of, _)| of == engine).map(|(_, found)| found.clone())
+        };
+        let artifact = match remembered {
+            Some(artifact) => artifact,
+            None => {
+                let wanted = engine.to_owned();
+                let found =
+                    self.store.run(move |t| store::find_compiled(t, &digest, &wanted)).await?;
+                let Some(artifact) = found else { return Ok(None) };
+                self.remember(digest, engine, &artifact);
+                artifact
+            }
+        };
+        let is_there = tokio::fs::try_exists(&path).await.unwrap_or(false);
+        let path = path.display().to_string();
+        Ok(is_there.then_some(Compiled { artifact, path, took: Duration::ZERO }))
+    }
+
+    fn remember(&self, digest: Digest, engine: &str, artifact: &CompiledArtifact) {
+        let mut known = self.known.lock();
+        if known.len() >= KNOWN_MAX {
+            // Rare, and what is needed is soon known again.
+            known.clear();
+        }
+        known.insert(digest, (engine.to_owned(), artifact.clone()));
+    }
+
     async fn compile_alone(
         &self,
         digest: Digest,
         format: &str,
         engine: &str,
     ) -> Result<Compiled, Problem> {
-        let path = self.home.compiled_artifact(&digest, engine);
-        let text_path = path.display().to_string();
-        let wanted = engine.to_owned();
-        let known = self.store.run(move |t| store::find_compiled(t, &digest, &wanted)).await?;
-        if let Some(artifact) = known
-            && tokio::fs::try_exists(&path).await.unwrap_or(false)
-        {
-            return Ok(Compiled { artifact, path: text_path, took: Duration::ZERO });
+        if let Some(compiled) = self.look_up(digest, engine).await? {
+            return Ok(compiled);
         }
+        let text_path = self.home.compiled_artifact(&digest, engine).display().to_string();
         let began = std::time::Instant::now();
         let _cell = self.cells.acquire().await.map_err(|e| Problem::internal(e.to_string()))?;
         let Some(cell) = self.free.lock().pop() else {

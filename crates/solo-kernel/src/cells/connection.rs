@@ -22,6 +22,16 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Starts under way at once in one cell: enough to keep its cores busy.
 const STARTS_MAX: usize = 64;
 
+/// Quick questions under way at once in one cell. When it comes back all services ask; those that
+/// wait here do not run out of the time that an answer may take.
+const QUESTIONS_MAX: usize = 64;
+
+/// Instances of one page of a snapshot: some hundred kilobytes.
+const PAGE_INSTANCES_MAX: u32 = 1_000;
+
+/// Pages of one snapshot, against a cell that never comes to an end: a million instances.
+const PAGES_MAX: usize = 1_000;
+
 /// A cell that said hello.
 #[derive(Debug)]
 pub(crate) struct CellHandle {
@@ -35,6 +45,7 @@ pub(crate) struct CellHandle {
     pub(crate) engine: String,
     client: CellServiceClient<Channel>,
     starts: tokio::sync::Semaphore,
+    questions: tokio::sync::Semaphore,
 }
 
 /// Opens a channel to the socket of a cell, waiting until it listens.
@@ -92,6 +103,7 @@ impl CellHandle {
             engine: hello.engine,
             client,
             starts: tokio::sync::Semaphore::new(STARTS_MAX),
+            questions: tokio::sync::Semaphore::new(QUESTIONS_MAX),
         }))
     }
 
@@ -143,15 +155,36 @@ impl CellHandle {
         name: String,
         instances: Vec<String>,
     ) -> Result<(), Problem> {
+        let _permit =
+            self.questions.acquire().await.map_err(|e| Problem::internal(e.to_string()))?;
         let mut client = self.client.clone();
         let request = wire::RouteRequest { service, name, instances, weights: Vec::new() };
         within(client.route(request)).await.map(|_| ())
     }
 
-    /// What the cell hosts of one service, or (empty) of all.
+    /// What the cell hosts of one service, or (empty) of all, children included.
+    ///
+    /// Read in pages, so that it has no largest size: what changes meanwhile may be seen as it was
+    /// before or as it is after.
     pub(crate) async fn snapshot(&self, service: &str) -> Result<wire::SnapshotResponse, Problem> {
-        let mut client = self.client.clone();
-        within(client.snapshot(wire::SnapshotRequest { service: service.to_owned() })).await
+        let _permit =
+            self.questions.acquire().await.map_err(|e| Problem::internal(e.to_string()))?;
+        let mut all = wire::SnapshotResponse::default();
+        for _ in 0..PAGES_MAX {
+            let request = wire::SnapshotRequest {
+                service: service.to_owned(),
+                after: std::mem::take(&mut all.next),
+                max: PAGE_INSTANCES_MAX,
+            };
+            let page = within(self.client.clone().snapshot(request)).await?;
+            all.instances.extend(page.instances);
+            all.routes.extend(page.routes);
+            if page.next.is_empty() {
+                return Ok(all);
+            }
+            all.next = page.next;
+        }
+        Err(Problem::internal("the cell's list of instances does not end"))
     }
 
     /// Calls a service. The cell keeps the deadline; a little more time lets its own answer win.

@@ -36,10 +36,13 @@ pub(crate) enum CellState {
     Up(Arc<CellHandle>),
 }
 
-/// Receives changes of instances. Implemented by the registry of services.
+/// Receives what cells report of instances. `service` and `instance` are ids; of a child the
+/// service is the one whose code it runs. Implementations must not block.
 pub(crate) trait InstanceReports: Send + Sync {
-    /// Takes one change. Must not block.
+    /// Takes one change.
     fn instance_changed(&self, service: &str, instance: &str, change: wire::StateChange);
+    /// Takes the news that a limit was exceeded.
+    fn limit_exceeded(&self, service: &str, instance: &str, violation: &wire::Violation);
 }
 
 /// One hosting cell and its keeper.
@@ -195,7 +198,7 @@ async fn drain(
     }
 }
 
-async fn take_reports(
+pub(super) async fn take_reports(
     handle: &CellHandle,
     mut stream: tonic::Streaming<wire::ReportsResponse>,
     monitor: &Monitor,
@@ -238,8 +241,13 @@ async fn take_reports(
                 Some(wire::reports_response::Report::Missed(count)) => {
                     records.push(NewRecord::missed(at, &handle.cell, count, position));
                 }
-                // Cells do not send them yet.
-                Some(wire::reports_response::Report::Violation(_)) | None => {}
+                Some(wire::reports_response::Report::Violation(violation)) => {
+                    services.limit_exceeded(&service, &instance, &violation);
+                    let record = NewRecord::violation(at, service, instance, &violation, position);
+                    records.push(record);
+                }
+                // A kind of report that this build does not know.
+                None => {}
             }
         }
         monitor.append(records);

@@ -7,3 +7,6 @@ mod host;
 pub(crate) use compilers::{Compiled, Compilers};
 pub(crate) use connection::{CellHandle, lost};
 pub(crate) use host::{CellHost, CellState, InstanceReports};
+
+#[cfg(test)]
+mod tests;

@@ -38,18 +38,30 @@ pub(crate) struct ServiceFigures {
     pub(crate) handled: u64,
     pub(crate) errors: u64,
     pub(crate) mailbox_depth: u64,
+    pub(crate) mailbox_bytes: u64,
     pub(crate) cpu_us: u64,
+    pub(crate) throttled_us: u64,
+    pub(crate) children: u64,
 }
 
 impl ServiceFigures {
-    /// Adds an instance.
+    /// Adds an instance, or a child that one of the service's instances started.
+    ///
+    /// What a child takes counts for the service that started it. What a child counts does not:
+    /// children come and go, and a counter never falls.
     pub(crate) fn add(&mut self, instance: &wire::Instance) {
         self.memory_bytes += instance.memory_bytes;
+        self.mailbox_depth += instance.mailbox_depth;
+        self.mailbox_bytes += instance.mailbox_bytes;
+        if !instance.parent.is_empty() {
+            self.children += 1;
+            return;
+        }
         self.restarts += instance.restarts;
         self.handled += instance.handled;
         self.errors += instance.errors;
-        self.mailbox_depth += instance.mailbox_depth;
         self.cpu_us += instance.cpu_us;
+        self.throttled_us += instance.throttled_us;
     }
 }
 
@@ -117,53 +129,150 @@ impl Metrics {
     /// The exposition text, with the figures of each service.
     ///
     /// Those are counted in the cells; here they are only shown, in a registry of their own, so that
-    /// a service that is gone is gone from the text too.
+    /// a service that is gone is gone from the text too. `violations`: service, limit, action, count.
     pub(crate) fn text(
         &self,
         services: &[(String, ServiceFigures)],
+        violations: &[(String, &'static str, &'static str, u64)],
     ) -> Result<String, prometheus::Error> {
         let own = Registry::new();
-        let gauge = |name: &str, help: &str| IntGaugeVec::new(Opts::new(name, help), &["service"]);
-        let counter =
-            |name: &str, help: &str| IntCounterVec::new(Opts::new(name, help), &["service"]);
-        let memory =
-            gauge("solo_service_memory_bytes", "Memories and tables of all instances, in bytes.")?;
-        let depth = gauge("solo_service_mailbox_depth", "Messages that wait, over all instances.")?;
-        let restarts = counter("solo_service_restarts_total", "Restarts, over all instances.")?;
-        let calls =
-            counter("solo_service_calls_total", "Calls and sends handled, over all instances.")?;
-        let errors = counter(
-            "solo_service_errors_total",
-            "Calls and sends that failed, over all instances.",
-        )?;
-        let cpu = CounterVec::new(
+        show_gauges(&own, services)?;
+        show_counters(&own, services)?;
+        let exceeded = IntCounterVec::new(
             Opts::new(
-                "solo_service_cpu_seconds_total",
-                "Seconds spent executing, over all instances.",
+                "solo_limit_violations_total",
+                "Times that a limit was exceeded, by limit and action, since the kernel started.",
             ),
-            &["service"],
+            &["service", "limit", "action"],
         )?;
-        own.register(Box::new(memory.clone()))?;
-        own.register(Box::new(depth.clone()))?;
-        own.register(Box::new(restarts.clone()))?;
-        own.register(Box::new(calls.clone()))?;
-        own.register(Box::new(errors.clone()))?;
-        own.register(Box::new(cpu.clone()))?;
-        for (service, figures) in services {
-            let label = &[service.as_str()];
-            let signed = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
-            memory.with_label_values(label).set(signed(figures.memory_bytes));
-            depth.with_label_values(label).set(signed(figures.mailbox_depth));
-            restarts.with_label_values(label).inc_by(figures.restarts);
-            calls.with_label_values(label).inc_by(figures.handled);
-            errors.with_label_values(label).inc_by(figures.errors);
-            cpu.with_label_values(label)
-                .inc_by(Duration::from_micros(figures.cpu_us).as_secs_f64());
+        own.register(Box::new(exceeded.clone()))?;
+        for (service, limit, action, count) in violations {
+            exceeded.with_label_values(&[service.as_str(), limit, action]).inc_by(*count);
         }
         let mut families = self.registry.gather();
         families.extend(own.gather());
         let mut text = Vec::new();
         TextEncoder::new().encode(&families, &mut text)?;
         Ok(String::from_utf8_lossy(&text).into_owned())
+    }
+}
+
+/// Name, help and figure of a metric.
+type Shown = (&'static str, &'static str, fn(&ServiceFigures) -> u64);
+
+/// What a service takes right now.
+fn show_gauges(
+    own: &Registry,
+    services: &[(String, ServiceFigures)],
+) -> Result<(), prometheus::Error> {
+    let shown: [Shown; 4] = [
+        (
+            "solo_service_memory_bytes",
+            "Memory of all instances and their children, in bytes.",
+            |figures| figures.memory_bytes,
+        ),
+        (
+            "solo_service_mailbox_depth",
+            "Messages that wait, over all instances and their children.",
+            |figures| figures.mailbox_depth,
+        ),
+        (
+            "solo_service_mailbox_bytes",
+            "Memory of messages that wait, over all instances and their children, in bytes.",
+            |figures| figures.mailbox_bytes,
+        ),
+        ("solo_service_children", "Children that the instances started.", |figures| {
+            figures.children
+        }),
+    ];
+    for (name, help, figure) in shown {
+        let gauge = IntGaugeVec::new(Opts::new(name, help), &["service"])?;
+        own.register(Box::new(gauge.clone()))?;
+        for (service, figures) in services {
+            let value = i64::try_from(figure(figures)).unwrap_or(i64::MAX);
+            gauge.with_label_values(&[service.as_str()]).set(value);
+        }
+    }
+    Ok(())
+}
+
+/// What a service did so far.
+fn show_counters(
+    own: &Registry,
+    services: &[(String, ServiceFigures)],
+) -> Result<(), prometheus::Error> {
+    let counted: [Shown; 3] = [
+        ("solo_service_restarts_total", "Restarts, over all instances.", |f| f.restarts),
+        ("solo_service_calls_total", "Calls and sends handled, over all instances.", |f| f.handled),
+        ("solo_service_errors_total", "Calls and sends that failed, over all instances.", |f| {
+            f.errors
+        }),
+    ];
+    for (name, help, figure) in counted {
+        let counter = IntCounterVec::new(Opts::new(name, help), &["service"])?;
+        own.register(Box::new(counter.clone()))?;
+        for (service, figures) in services {
+            counter.with_label_values(&[service.as_str()]).inc_by(figure(figures));
+        }
+    }
+    let timed: [Shown; 2] = [
+        (
+            "solo_service_cpu_seconds_total",
+            "Seconds spent executing, over all instances.",
+            |figures| figures.cpu_us,
+        ),
+        (
+            "solo_service_throttled_seconds_total",
+            "Seconds that cpu_quota_percent kept instances from running.",
+            |figures| figures.throttled_us,
+        ),
+    ];
+    for (name, help, figure_us) in timed {
+        let counter = CounterVec::new(Opts::new(name, help), &["service"])?;
+        own.register(Box::new(counter.clone()))?;
+        for (service, figures) in services {
+            let seconds = Duration::from_micros(figure_us(figures)).as_secs_f64();
+            counter.with_label_values(&[service.as_str()]).inc_by(seconds);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_takes_room_but_counts_nothing() {
+        let instance = wire::Instance {
+            id: "0000beef-1-1".into(),
+            memory_bytes: 100,
+            mailbox_depth: 1,
+            mailbox_bytes: 10,
+            handled: 5,
+            restarts: 2,
+            throttled_us: 7,
+            ..wire::Instance::default()
+        };
+        let child = wire::Instance {
+            id: "0000beef-1-1.1".into(),
+            parent: "0000beef-1-1".into(),
+            ..instance.clone()
+        };
+        let mut figures = ServiceFigures::default();
+        figures.add(&instance);
+        figures.add(&child);
+        assert_eq!((figures.memory_bytes, figures.mailbox_bytes, figures.children), (200, 20, 1));
+        assert_eq!((figures.handled, figures.restarts, figures.throttled_us), (5, 2, 7));
+    }
+
+    #[test]
+    fn violations_are_counted_by_service_limit_and_action() {
+        let metrics = Metrics::new().expect("metrics");
+        let violations = [("hog".to_owned(), "max_memory_bytes", "throttle", 3)];
+        let text = metrics.text(&[], &violations).expect("text");
+        let line = "solo_limit_violations_total{action=\"throttle\",limit=\"max_memory_bytes\",\
+                    service=\"hog\"} 3";
+        assert!(text.contains(line), "{text}");
     }
 }

@@ -9,15 +9,16 @@
 pub(crate) mod metrics;
 mod ring;
 mod segment;
+pub(crate) mod violations;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use solo_api::cell::v1 as wire;
-use solo_types::glob_matches;
+use solo_types::{TraceId, glob_matches};
 use tokio::sync::watch;
 
 use crate::clock;
@@ -56,17 +57,38 @@ pub(crate) struct Record {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) enum Body {
     #[serde(rename = "log")]
-    Log { level: String, source: String, message: String },
+    Log {
+        level: String,
+        source: String,
+        message: String,
+        /// The chain of calls that it was written in; empty for none.
+        #[serde(rename = "trace", default, skip_serializing_if = "String::is_empty")]
+        trace_id: String,
+    },
     #[serde(rename = "event")]
-    Event { name: String, message: String },
+    Event {
+        name: String,
+        message: String,
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        details: BTreeMap<String, String>,
+    },
 }
 
 impl Body {
     fn bytes(&self) -> usize {
         match self {
-            Self::Log { level, source, message } => level.len() + source.len() + message.len(),
-            Self::Event { name, message } => name.len() + message.len(),
+            Self::Log { level, source, message, trace_id } => {
+                level.len() + source.len() + message.len() + trace_id.len()
+            }
+            Self::Event { name, message, details } => {
+                let details = details.iter().map(|(key, value)| key.len() + value.len());
+                name.len() + message.len() + details.sum::<usize>()
+            }
         }
+    }
+
+    fn event(name: &str, message: impl Into<String>) -> Self {
+        Self::Event { name: name.to_owned(), message: message.into(), details: BTreeMap::new() }
     }
 
     pub(crate) fn is_log(&self) -> bool {
@@ -92,7 +114,11 @@ impl NewRecord {
         log: wire::Log,
         position: (String, u64),
     ) -> Self {
-        let body = Body::Log { level: log.level, source: log.source, message: log.message };
+        // What is no trace id would only take room.
+        let trace_id =
+            log.trace_id.parse::<TraceId>().map_or_else(|_| String::new(), |_| log.trace_id);
+        let body =
+            Body::Log { level: log.level, source: log.source, message: log.message, trace_id };
         Self { at, service, instance, body, position: Some(position) }
     }
 
@@ -105,11 +131,9 @@ impl NewRecord {
         position: (String, u64),
     ) -> Option<Self> {
         let exit = change.exit.as_ref();
-        let reason = exit.map_or("", |exit| exit.reason.as_str());
         let name = match change.state.as_str() {
             "running" if change.restarts > 0 => "restarted",
             "running" => "ready",
-            "restarting" if reason == "limit" => "limit_exceeded",
             "restarting" => "exited",
             "failed" => "failed",
             "completed" => "completed",
@@ -120,14 +144,36 @@ impl NewRecord {
             None if change.restarts > 0 => format!("restart {}", change.restarts),
             None => "the instance is ready".to_owned(),
         };
-        let body = Body::Event { name: name.to_owned(), message };
+        let body = Body::event(name, message);
         let (service, instance) = (service.to_owned(), instance.to_owned());
         Some(Self { at, service, instance, body, position: Some(position) })
     }
 
+    /// The event of a limit that was exceeded.
+    pub(crate) fn violation(
+        at: u64,
+        service: String,
+        instance: String,
+        violation: &wire::Violation,
+        position: (String, u64),
+    ) -> Self {
+        let wire::Violation { limit, action, count, message } = violation;
+        let times = if *count > 1 { format!(" {count} times") } else { String::new() };
+        let body = Body::Event {
+            name: "limit_exceeded".to_owned(),
+            message: format!("{limit} was exceeded{times}, action {action}: {message}"),
+            details: [("limit", limit.clone()), ("action", action.clone())]
+                .into_iter()
+                .chain([("count", count.to_string())])
+                .map(|(key, value)| (key.to_owned(), value))
+                .collect(),
+        };
+        Self { at, service, instance, body, position: Some(position) }
+    }
+
     pub(crate) fn missed(at: u64, cell: &str, count: u64, position: (String, u64)) -> Self {
         let message = format!("cell {cell} threw {count} reports away while no kernel took them");
-        let body = Body::Event { name: "reports_missed".into(), message };
+        let body = Body::event("reports_missed", message);
         let (service, instance) = (String::new(), String::new());
         Self { at, service, instance, body, position: Some(position) }
     }
@@ -143,8 +189,18 @@ pub(crate) struct Filter {
 }
 
 impl Filter {
+    fn wants(&self, is_log: bool) -> bool {
+        if is_log { self.logs } else { self.events }
+    }
+
     fn matches(&self, service: &str, is_log: bool) -> bool {
-        (if is_log { self.logs } else { self.events }) && glob_matches(&self.service, service)
+        self.wants(is_log) && glob_matches(&self.service, service)
+    }
+
+    /// The one service that it names, if it is no pattern.
+    fn exact(&self) -> Option<&str> {
+        let name = self.service.as_str();
+        (!name.is_empty() && !name.contains(['*', '?'])).then_some(name)
     }
 }
 
@@ -155,6 +211,8 @@ pub(crate) struct Position {
     pub(crate) cursor: u64,
     /// Records of each ring that it got or passed over; what the ring threw away beyond is missed.
     passed: HashMap<(String, bool), u64>,
+    /// Records that all rings together had thrown away when it last looked; none: it never did.
+    evicted: Option<u64>,
 }
 
 /// Records for a watcher, and how many it will never see.
@@ -226,9 +284,14 @@ impl Monitor {
         }
     }
 
+    /// The name of a service, also of one that is being deployed or has just gone.
+    pub(crate) fn name_of(&self, id: &str) -> Option<String> {
+        self.inner.lock().names.get(id).cloned()
+    }
+
     /// Adds an event of Solo's own or (`service` is a name) about a service.
     pub(crate) fn event(&self, service: &str, instance: &str, name: &str, message: &str) {
-        let body = Body::Event { name: name.to_owned(), message: message.to_owned() };
+        let body = Body::event(name, message);
         let (service, instance) = (service.to_owned(), instance.to_owned());
         self.append(vec![NewRecord {
             at: clock::unix_ms(),

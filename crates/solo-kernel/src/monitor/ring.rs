@@ -1,7 +1,7 @@
 //! Records in memory: one ring per service and kind, so that a service that floods its log throws
 //! away its own lines only.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -33,6 +33,12 @@ impl Ring {
     fn evicted(&self) -> u64 {
         self.pushed - self.records.len() as u64
     }
+
+    /// Records up to `cursor`, those that were thrown away included.
+    fn up_to(&self, cursor: u64) -> u64 {
+        let kept = self.records.partition_point(|record| record.cursor <= cursor);
+        self.evicted() + kept as u64
+    }
 }
 
 /// All rings, and the order over all of them.
@@ -41,6 +47,8 @@ pub(super) struct Rings {
     rings: HashMap<Key, Ring>,
     order: BTreeMap<u64, Arc<Record>>,
     bytes: usize,
+    /// Records that were thrown away to make room in their own ring, ever.
+    evicted: u64,
 }
 
 fn size(record: &Record) -> usize {
@@ -69,6 +77,7 @@ impl Rings {
             let freed = size(&oldest);
             ring.bytes -= freed;
             self.bytes -= freed;
+            self.evicted += 1;
             self.order.remove(&oldest.cursor);
         }
     }
@@ -92,8 +101,63 @@ impl Rings {
         self.order.values().cloned().collect()
     }
 
+    /// The rings that a filter chooses: two at most for a name, which spares a look at all of them.
+    fn chosen(&self, filter: &Filter) -> Vec<(&Key, &Ring)> {
+        match filter.exact() {
+            Some(service) => [false, true]
+                .into_iter()
+                .filter(|is_log| filter.wants(*is_log))
+                .filter_map(|is_log| self.rings.get_key_value(&(service.to_owned(), is_log)))
+                .collect(),
+            None => self.rings.iter().filter(|(key, _)| filter.matches(&key.0, key.1)).collect(),
+        }
+    }
+
     pub(super) fn read(&self, filter: &Filter, position: &mut Position, max: usize) -> Page {
+        let first = position.evicted.is_none();
         let mut page = Page { missed: self.missed(filter, position), ..Page::default() };
+        match filter.exact() {
+            Some(_) => self.read_chosen(filter, position, max, &mut page),
+            None => self.read_through(filter, position, max, &mut page),
+        }
+        // What these rings had up to here has been read or passed over. The other ones stand as they
+        // stood, so that a page costs what it holds, however many rings there are.
+        if first || filter.exact().is_some() {
+            for (key, ring) in self.chosen(filter) {
+                position.passed.insert(key.clone(), ring.up_to(position.cursor));
+            }
+            return page;
+        }
+        let touched: BTreeSet<_> = page
+            .records
+            .iter()
+            .map(|record| (record.service.as_str(), record.body.is_log()))
+            .collect();
+        for (service, is_log) in touched {
+            let key = (service.to_owned(), is_log);
+            if let Some(ring) = self.rings.get(&key) {
+                position.passed.insert(key, ring.up_to(position.cursor));
+            }
+        }
+        page
+    }
+
+    /// Reads the rings of one service, and passes over everything else at once.
+    fn read_chosen(&self, filter: &Filter, position: &mut Position, max: usize, page: &mut Page) {
+        let mut behind: Vec<_> = Vec::new();
+        for (_, ring) in self.chosen(filter) {
+            let begin = ring.records.partition_point(|record| record.cursor <= position.cursor);
+            behind.extend(ring.records.range(begin..).take(max).cloned());
+        }
+        behind.sort_unstable_by_key(|record| record.cursor);
+        behind.truncate(max);
+        let end = if behind.len() == max { behind.last().map(|r| r.cursor) } else { self.newest() };
+        position.cursor = end.unwrap_or(0).max(position.cursor);
+        page.records = behind;
+    }
+
+    /// Reads all rings in the order of their records.
+    fn read_through(&self, filter: &Filter, position: &mut Position, max: usize, page: &mut Page) {
         let behind = (Bound::Excluded(position.cursor), Bound::Unbounded);
         for record in self.order.range(behind).map(|(_, record)| record) {
             if page.records.len() == max {
@@ -104,26 +168,31 @@ impl Rings {
                 page.records.push(Arc::clone(record));
             }
         }
-        // What this ring had up to here has been read or passed over.
-        for (key, ring) in &self.rings {
-            if filter.matches(&key.0, key.1) {
-                let up_to = ring.records.partition_point(|r| r.cursor <= position.cursor);
-                position.passed.insert(key.clone(), ring.evicted() + up_to as u64);
-            }
-        }
-        page
+    }
+
+    fn newest(&self) -> Option<u64> {
+        self.order.last_key_value().map(|(cursor, _)| *cursor)
     }
 
     /// Records that were thrown away since the last read, or, for a ring that is read for the first
     /// time with a cursor, at least the one between the cursor and the oldest that is kept.
-    fn missed(&self, filter: &Filter, position: &Position) -> u64 {
+    fn missed(&self, filter: &Filter, position: &mut Position) -> u64 {
+        let looked = position.evicted.replace(self.evicted);
+        if looked == Some(self.evicted) {
+            return 0;
+        }
         let mut missed = 0;
-        for (key, ring) in &self.rings {
-            if !filter.matches(&key.0, key.1) {
-                continue;
-            }
-            match position.passed.get(key) {
-                Some(passed) => missed += ring.evicted().saturating_sub(*passed),
+        for (key, ring) in self.chosen(filter) {
+            match position.passed.get_mut(key) {
+                Some(passed) => {
+                    missed += ring.evicted().saturating_sub(*passed);
+                    *passed = ring.evicted().max(*passed);
+                }
+                // It is younger than the last look: nothing of it was read yet.
+                None if looked.is_some() => {
+                    missed += ring.evicted();
+                    position.passed.insert(key.clone(), ring.evicted());
+                }
                 None => {
                     let oldest = ring.records.front().map_or(0, |record| record.cursor);
                     if ring.evicted() > 0
@@ -139,24 +208,33 @@ impl Rings {
     }
 
     pub(super) fn tail(&self, filter: &Filter, count: usize) -> Position {
-        let newest = self.order.last_key_value().map_or(0, |(cursor, _)| *cursor);
-        let mut cursor = newest;
-        let mut found = 0;
-        for record in self.order.values().rev() {
-            if found == count {
-                break;
-            }
-            if filter.matches(&record.service, record.body.is_log()) {
-                found += 1;
-                cursor = record.cursor - 1;
-            }
-        }
-        let mut position = Position { cursor, ..Position::default() };
-        for (key, ring) in &self.rings {
-            let up_to = ring.records.partition_point(|r| r.cursor <= cursor);
-            position.passed.insert(key.clone(), ring.evicted() + up_to as u64);
-        }
-        position
+        let newest_of = |records: &mut dyn Iterator<Item = &Arc<Record>>| {
+            records.take(count).map(|record| record.cursor).collect::<Vec<_>>()
+        };
+        let mut found = match filter.exact() {
+            Some(_) => self
+                .chosen(filter)
+                .iter()
+                .flat_map(|(_, ring)| newest_of(&mut ring.records.iter().rev()))
+                .collect(),
+            None => newest_of(
+                &mut self
+                    .order
+                    .values()
+                    .rev()
+                    .filter(|record| filter.matches(&record.service, record.body.is_log())),
+            ),
+        };
+        found.sort_unstable_by(|a, b| b.cmp(a));
+        found.truncate(count);
+        let oldest = found.last().map(|cursor| cursor - 1);
+        let cursor = oldest.or_else(|| self.newest()).unwrap_or(0);
+        let passed = self
+            .chosen(filter)
+            .into_iter()
+            .map(|(key, ring)| (key.clone(), ring.up_to(cursor)))
+            .collect();
+        Position { cursor, passed, evicted: Some(self.evicted) }
     }
 }
 

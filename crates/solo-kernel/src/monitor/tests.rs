@@ -9,8 +9,12 @@ fn monitor() -> (tempfile::TempDir, Arc<Monitor>) {
 }
 
 fn log(monitor: &Monitor, service: &str, message: &str) {
-    let body =
-        Body::Log { level: "info".into(), source: "log".into(), message: message.to_owned() };
+    let body = Body::Log {
+        level: "info".into(),
+        source: "log".into(),
+        message: message.to_owned(),
+        trace_id: String::new(),
+    };
     let (service, instance) = (service.to_owned(), String::new());
     monitor.append(vec![NewRecord { at: 1, service, instance, body, position: None }]);
 }
@@ -97,4 +101,88 @@ fn the_file_stays_bounded() {
     }
     let size = std::fs::metadata(directory.path().join("records.jsonl")).expect("file").len();
     assert!(size < 64 << 20, "{size}");
+}
+
+/// A watcher of all services is told exactly what it missed, of rings old and new.
+#[test]
+fn a_watcher_of_all_is_told_what_it_missed() {
+    let (_directory, monitor) = monitor();
+    for name in ["a", "b"] {
+        log(&monitor, name, "first");
+    }
+    let everything = all("");
+    let mut position = Position::default();
+    assert_eq!(monitor.read(&everything, &mut position, 100).records.len(), 2);
+    for n in 0..1_500 {
+        log(&monitor, "a", &n.to_string());
+        log(&monitor, "new", &n.to_string());
+    }
+    let (mut missed, mut read) = (0, 0);
+    loop {
+        let page = monitor.read(&everything, &mut position, 256);
+        if page.records.is_empty() && page.missed == 0 {
+            break;
+        }
+        missed += page.missed;
+        read += page.records.len();
+    }
+    assert_eq!((missed, read), (1_000, 2_000));
+}
+
+/// One service among many: its records only, in order, whatever the others do.
+#[test]
+fn a_name_is_read_without_the_others() {
+    let (_directory, monitor) = monitor();
+    for n in 0..50 {
+        log(&monitor, &format!("other-{n}"), "noise");
+        monitor.event("one", "", "ready", &n.to_string());
+        log(&monitor, "one", &n.to_string());
+    }
+    let mut position = monitor.tail(&all("one"), 10);
+    let page = monitor.read(&all("one"), &mut position, 4);
+    let cursors: Vec<u64> = page.records.iter().map(|record| record.cursor).collect();
+    assert_eq!(cursors.len(), 4);
+    assert!(cursors.is_sorted());
+    assert_eq!(monitor.read(&all("one"), &mut position, 100).records.len(), 6);
+    log(&monitor, "other-1", "noise");
+    assert_eq!(monitor.read(&all("one"), &mut position, 100).records.len(), 0);
+    assert_eq!(position.cursor, *monitor.latest().borrow());
+}
+
+/// SPEC section 5: a limit that was exceeded is an event that names it.
+#[test]
+fn a_violation_is_an_event_and_a_line_keeps_its_trace() {
+    let (directory, monitor) = monitor();
+    monitor.name_service("0000beef-1", "hog");
+    let violation = wire::Violation {
+        limit: "max_memory_bytes".into(),
+        action: "throttle".into(),
+        count: 3,
+        message: "16 MiB were wanted".into(),
+    };
+    let position = |n| ("inc".to_owned(), n);
+    let (service, child) = ("0000beef-1".to_owned(), "0000beef-9-1.4".to_owned());
+    let trace_id = "4bf92f3577b34da6a3ce929d0e0e4736".to_owned();
+    let line = |trace_id: &str| wire::Log {
+        level: "info".into(),
+        message: "hello".into(),
+        source: "log".into(),
+        trace_id: trace_id.to_owned(),
+    };
+    monitor.append(vec![
+        NewRecord::violation(1, service.clone(), child.clone(), &violation, position(1)),
+        NewRecord::log(1, service.clone(), child, line(&trace_id), position(2)),
+        NewRecord::log(1, service, String::new(), line("no trace"), position(3)),
+    ]);
+    drop(monitor);
+    let monitor = Monitor::open(directory.path().join("records.jsonl")).expect("open again");
+    let page = monitor.read(&all("hog"), &mut Position::default(), 10);
+    let [event, traced, plain] = page.records.as_slice() else { panic!("{page:?}") };
+    assert_eq!(event.instance, "0000beef-9-1.4", "a child keeps its own id");
+    let Body::Event { name, message, details } = &event.body else { panic!("{event:?}") };
+    assert_eq!(name, "limit_exceeded");
+    assert!(message.starts_with("max_memory_bytes was exceeded 3 times"), "{message}");
+    assert_eq!((details["action"].as_str(), details["count"].as_str()), ("throttle", "3"));
+    assert!(matches!(&traced.body, Body::Log { trace_id: found, .. } if *found == trace_id));
+    assert!(matches!(&plain.body, Body::Log { trace_id, .. } if trace_id.is_empty()));
 }

@@ -13,6 +13,12 @@ use crate::cells::CellState;
 use crate::clock;
 use crate::kernel::Kernel;
 
+/// Before the next look at a cell that was lost.
+const LOST_PAUSE: Duration = Duration::from_millis(50);
+
+/// Before the next try of a compilation that there was no room for.
+const BUSY_PAUSE: Duration = Duration::from_secs(1);
+
 /// Runs the actor until the service has ended or its supervisor wants it to stop.
 pub(crate) async fn run(
     kernel: Arc<Kernel>,
@@ -159,6 +165,11 @@ impl<'a> Actor<'a> {
                 if self.incarnation.as_ref() == Some(&cell.incarnation) {
                     return;
                 }
+                if self.is_settled_in(&cell.incarnation) {
+                    self.incarnation = Some(cell.incarnation.clone());
+                    self.service.note_outcome(self.kernel).await;
+                    return;
+                }
                 let resumed = self.service.resume_rollout(self.kernel).await;
                 let converged = match resumed {
                     Ok(()) => self.service.converge(self.kernel, &cell).await,
@@ -175,12 +186,24 @@ impl<'a> Actor<'a> {
         }
     }
 
+    /// Whether the kernel took this cell over with all as it should be: thousands of services that
+    /// ask their cell one by one would keep it from its work.
+    fn is_settled_in(&self, incarnation: &str) -> bool {
+        let state = self.service.state.lock();
+        state.adopted_in.as_deref() == Some(incarnation) && state.is_settled()
+    }
+
     async fn start_failed(&mut self, problem: &Problem) {
-        let lost = matches!(problem.reason.as_str(), "CELL_LOST" | "CELL_DOWN");
-        if lost {
+        let passing = match problem.reason.as_str() {
             // That is the cell's failure, not the service's. Look again soon: the next cell may
             // have come up before this was noticed.
-            self.retry_at = Some(Instant::now() + Duration::from_millis(50));
+            "CELL_LOST" | "CELL_DOWN" => Some(LOST_PAUSE),
+            // After an upgrade all services want to be compiled anew.
+            "COMPILERS_BUSY" => Some(BUSY_PAUSE),
+            _ => None,
+        };
+        if let Some(pause) = passing {
+            self.retry_at = Some(Instant::now() + pause);
             return;
         }
         tracing::warn!(%problem, service = %self.service.id, "Failed to start a service");

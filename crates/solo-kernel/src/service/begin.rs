@@ -27,7 +27,7 @@ impl Service {
                 .map(|(number, _)| *number)
                 .collect();
             let known = state.instances.clone();
-            state.adopt(&snapshot);
+            state.adopt(self.id, &snapshot);
             let revision = state.revision;
             let wanted = if state.outcome.is_some() { 0 } else { state.spec.replicas as usize };
             let mut keep: Vec<u64> = state

@@ -33,7 +33,10 @@ impl Service {
             return Err(error.into());
         }
         let forced = match &cell {
-            Some(cell) => self.stop_all(cell, force, None, "killed").await,
+            Some(cell) => {
+                let ids = self.hosted(cell).await;
+                self.stop_all(cell, ids, force, None, "killed").await
+            }
             None => false,
         };
         kernel.registry.remove(self);
@@ -48,7 +51,9 @@ impl Service {
         if let Some(cell) = self.host.current() {
             self.unroute(&cell).await;
             let patience = self.state.lock().spec.limits.shutdown_timeout_ms;
-            self.stop_all(&cell, timeout_ms == 0, Some(timeout_ms.min(patience)), "stopped").await;
+            let timeout_ms = timeout_ms.min(patience);
+            // Without asking the cell first: all services do this at once, and the cell ends soon.
+            self.stop_all(&cell, self.known(), timeout_ms == 0, Some(timeout_ms), "stopped").await;
         }
     }
 
@@ -59,15 +64,15 @@ impl Service {
         }
     }
 
-    /// Stops all instances that the cell hosts; an impatient wish cuts a graceful end short.
+    /// Stops instances; an impatient wish cuts a graceful end short.
     async fn stop_all(
         &self,
         cell: &CellHandle,
+        ids: Vec<String>,
         force: bool,
         timeout_ms: Option<u64>,
         reason: &str,
     ) -> bool {
-        let ids = self.hosted(cell).await;
         if ids.is_empty() {
             return false;
         }
@@ -92,11 +97,19 @@ impl Service {
     /// Instances that the cell hosts, also those that the kernel does not know.
     async fn hosted(&self, cell: &CellHandle) -> Vec<String> {
         match cell.snapshot(&self.id.to_string()).await {
-            Ok(snapshot) => snapshot.instances.into_iter().map(|instance| instance.id).collect(),
-            Err(_) => {
-                let state = self.state.lock();
-                state.instances.keys().map(|number| self.instance_id(*number)).collect()
-            }
+            // Children end with their parents, wherever those are.
+            Ok(snapshot) => snapshot
+                .instances
+                .into_iter()
+                .filter(|instance| instance.parent.is_empty())
+                .map(|instance| instance.id)
+                .collect(),
+            Err(_) => self.known(),
         }
+    }
+
+    fn known(&self) -> Vec<String> {
+        let state = self.state.lock();
+        state.instances.keys().map(|number| self.instance_id(*number)).collect()
     }
 }

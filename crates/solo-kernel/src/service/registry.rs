@@ -8,7 +8,7 @@ use solo_api::cell::v1 as wire;
 use solo_types::{Problem, ProblemKind};
 
 use super::Service;
-use crate::cells::InstanceReports;
+use super::state::replica_number;
 
 /// Services of one node; SPEC section 9 wants 10,000.
 const SERVICES_MAX: usize = 20_000;
@@ -103,6 +103,16 @@ impl Registry {
         self.tables.read().by_id.get(id).cloned()
     }
 
+    /// Takes what a cell reports of an instance. Children are their parents' business: a service
+    /// whose code they run does not change with them.
+    pub(crate) fn instance_changed(&self, service: &str, id: &str, change: wire::StateChange) {
+        if let Some(service) = self.find_id(service)
+            && let Some(number) = replica_number(service.id, id)
+        {
+            service.with_state(|state| state.instance_changed(number, id, change));
+        }
+    }
+
     /// All services, by name.
     pub(crate) fn all(&self) -> Vec<Arc<Service>> {
         self.tables.read().by_name.values().cloned().collect()
@@ -115,13 +125,5 @@ impl Registry {
     /// Whether a deployment is under way: then a cell may host what the registry does not know yet.
     pub(crate) fn deploying(&self) -> bool {
         !self.reserved.lock().is_empty()
-    }
-}
-
-impl InstanceReports for Registry {
-    fn instance_changed(&self, service: &str, instance: &str, change: wire::StateChange) {
-        if let Some(service) = self.find_id(service) {
-            service.with_state(|state| state.instance_changed(instance, change));
-        }
     }
 }

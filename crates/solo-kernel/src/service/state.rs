@@ -1,10 +1,12 @@
 //! What is known of one service. Plain data and pure steps; the actor and the reports change it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 
 use solo_api::cell::v1 as wire;
-use solo_types::{Exit, ExitReason, InstanceState, ServiceSpec, ServiceState};
+use solo_types::{
+    Exit, ExitReason, InstanceId, InstanceState, ServiceId, ServiceSpec, ServiceState,
+};
 
 use crate::store::{Outcome, RolloutRow, ServiceRow};
 
@@ -46,6 +48,8 @@ pub(crate) struct State {
     pub(crate) updated_at: u64,
     /// It is being ended.
     pub(crate) ending: bool,
+    /// Incarnation of the cell whose instances were taken over when the kernel started.
+    pub(crate) adopted_in: Option<String>,
 }
 
 impl State {
@@ -63,6 +67,7 @@ impl State {
             rollout: row.rollout,
             updated_at: row.updated_at,
             ending: false,
+            adopted_in: None,
         }
     }
 
@@ -144,12 +149,14 @@ impl State {
         }
     }
 
-    /// Takes what a cell says about all instances that it hosts.
-    pub(crate) fn adopt(&mut self, snapshot: &wire::SnapshotResponse) {
-        let mut seen = Vec::new();
-        for instance in &snapshot.instances {
-            let Some(number) = number_of(&instance.id) else { continue };
-            seen.push(number);
+    /// Takes what a cell says about all instances of `service` that it hosts. Children are none.
+    pub(crate) fn adopt(&mut self, service: ServiceId, snapshot: &wire::SnapshotResponse) {
+        let routed: HashSet<&str> =
+            snapshot.routes.iter().flat_map(|r| &r.instances).map(String::as_str).collect();
+        let mut seen = BTreeSet::new();
+        for instance in snapshot.instances.iter().filter(|instance| instance.parent.is_empty()) {
+            let Some(number) = replica_number(service, &instance.id) else { continue };
+            seen.insert(number);
             self.next_instance = self.next_instance.max(number + 1);
             let before = self.instances.get(&number).map_or(0, |known| known.restarts_before);
             let exit = instance.last_exit.clone().map(solo_api::cell_exit);
@@ -165,7 +172,7 @@ impl State {
                     restarts: instance.restarts,
                     restarts_before: before,
                     last_exit: exit,
-                    routed: snapshot.routes.iter().any(|r| r.instances.contains(&instance.id)),
+                    routed: routed.contains(instance.id.as_str()),
                 },
             );
         }
@@ -174,12 +181,22 @@ impl State {
         self.remove(&gone);
     }
 
-    /// Takes one change of one instance. Changes of instances that are not known are old news.
-    pub(crate) fn instance_changed(&mut self, id: &str, change: wire::StateChange) {
-        let Some(instance) = number_of(id).and_then(|number| self.instances.get_mut(&number))
-        else {
-            return;
+    /// Whether all is as it should be, so that a cell whose instances were just taken over needs no
+    /// command at all.
+    pub(crate) fn is_settled(&self) -> bool {
+        let as_wanted = |view: &InstanceView| {
+            let revision = view.revision == self.revision;
+            revision && view.routed && view.state != InstanceState::Stopping
         };
+        self.rollout.is_none()
+            && self.outcome.is_none()
+            && self.instances.len() == self.spec.replicas as usize
+            && self.instances.values().all(as_wanted)
+    }
+
+    /// Takes one change of one instance. Changes of instances that are not known are old news.
+    pub(crate) fn instance_changed(&mut self, number: u64, id: &str, change: wire::StateChange) {
+        let Some(instance) = self.instances.get_mut(&number) else { return };
         if let Some(state) = InstanceState::from_name(&change.state) {
             instance.state = state;
         }
@@ -254,7 +271,12 @@ impl State {
     }
 }
 
-/// The number in `NODE-SERVICE-NUMBER`.
-pub(crate) fn number_of(id: &str) -> Option<u64> {
-    id.parse::<solo_types::InstanceId>().ok().map(|id| id.number)
+/// The number in `NODE-SERVICE-NUMBER`; none for a child (`NODE-SERVICE-NUMBER.CHILD`) and for an
+/// instance of another service.
+pub(crate) fn replica_number(service: ServiceId, id: &str) -> Option<u64> {
+    id.parse::<InstanceId>().ok().filter(|id| id.service == service).map(|id| id.number)
 }
+
+#[cfg(test)]
+#[path = "state_tests.rs"]
+mod tests;

@@ -279,7 +279,7 @@ impl Service {
     /// Takes what the cell hosts for what is there.
     async fn look(&self, cell: &CellHandle) -> Result<(), Problem> {
         let snapshot = cell.snapshot(&self.id.to_string()).await?;
-        self.with_state(|state| state.adopt(&snapshot));
+        self.with_state(|state| state.adopt(self.id, &snapshot));
         Ok(())
     }
 

@@ -187,9 +187,7 @@ fn insert_revision(
 }
 
 /// All services that should be.
-pub(crate) fn load_services(
-    connection: &Connection,
-) -> Result<(NodeId, Vec<ServiceRow>), StoreError> {
+pub(crate) fn load_services(connection: &Connection) -> Result<Vec<ServiceRow>, StoreError> {
     let mut statement = connection.prepare(
         "SELECT s.id, s.revision, r.spec, s.next_instance, s.outcome, s.rollout, s.created_at,
                 s.updated_at
@@ -212,7 +210,7 @@ pub(crate) fn load_services(
             updated_at: unsigned(row.get(7)?),
         });
     }
-    Ok((node(connection)?, services))
+    Ok(services)
 }
 
 /// Notes that an update has begun. The revision that serves stays the old one.

@@ -45,6 +45,17 @@ pub(crate) struct Call {
     #[arg(long, value_name = "TIME", default_value = "30s", allow_hyphen_values = true,
         value_parser = milliseconds("timeout_ms"))]
     timeout: u64,
+    #[command(flatten)]
+    chain: ChainFlags,
+}
+
+/// Which chain of calls a message belongs to.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ChainFlags {
+    /// Chain of calls to go on with, 32 hexadecimal digits or a `traceparent`; logs and errors name
+    /// it [default: a new one]
+    #[arg(long, value_name = "TRACE")]
+    trace: Option<String>,
 }
 
 /// Arguments of `solo send`.
@@ -52,12 +63,15 @@ pub(crate) struct Call {
 pub(crate) struct Send {
     #[command(flatten)]
     message: Message,
+    #[command(flatten)]
+    chain: ChainFlags,
 }
 
 #[derive(Debug, Serialize)]
 struct SendJson {
     service: String,
     queued: bool,
+    trace_id: String,
 }
 
 /// What goes to the service.
@@ -81,6 +95,7 @@ impl Call {
             function,
             input: Some(input),
             timeout_ms: Some(self.timeout),
+            trace_id: self.chain.trace.unwrap_or_default(),
         };
         let deadline = Duration::from_millis(self.timeout).saturating_add(CALL_GRACE);
         let request = client.request(message, deadline);
@@ -110,10 +125,15 @@ impl Send {
             }
         };
         let service = self.message.name;
-        let message = v1::SendRequest { service: service.clone(), function, input: Some(input) };
+        let message = v1::SendRequest {
+            service: service.clone(),
+            function,
+            input: Some(input),
+            trace_id: self.chain.trace.unwrap_or_default(),
+        };
         let request = client.request(message, DEADLINE);
-        answer(DEADLINE, client.grpc().send(request)).await?;
-        context.output.show(&SendJson { service, queued: true }, |_| String::new())
+        let trace_id = answer(DEADLINE, client.grpc().send(request)).await?.trace_id;
+        context.output.show(&SendJson { service, queued: true, trace_id }, |_| String::new())
     }
 }
 

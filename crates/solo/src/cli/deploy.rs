@@ -25,7 +25,8 @@ pub(crate) struct Deploy {
     #[arg(long, value_name = "N", allow_negative_numbers = true,
         value_parser = number::<u32>("replicas"))]
     replicas: Option<u32>,
-    /// Let the service use another one, like call,send=service:NAME (can be repeated)
+    /// Let the service use another one, like call,send=service:NAME, or start children from its
+    /// code, like execute=service:NAME (can be repeated)
     #[arg(long, value_name = "RIGHT[,RIGHT]=OBJECT", value_parser = capability)]
     allow: Vec<v1::CapabilityRequest>,
     /// Configuration that the service can read (can be repeated)
@@ -137,10 +138,11 @@ mod tests {
     fn every_field_has_its_flag() {
         let request = message(
             "solo deploy calc calc.wasm --replicas 3 --max-memory 64MiB --cpu-shares 7 --queue 5 \
+             --cpu-quota 50 --queue-max 9 \
              --startup-timeout 5s --shutdown-timeout 100ms --max-processes 2 --on-limit warn \
              --restart transient --max-restarts 0 --restart-window 1m --backoff-initial 10 \
              --backoff-max 1h --health check --health-interval 1s --health-timeout 10ms \
-             --health-failures 9 --allow call,send=service:counter --config a=b --label c=d \
+             --health-failures 9 --allow call,send,execute=service:counter --config a=b --label c=d \
              --env E=F --arg -x --tier system --dry-run --idempotency-key k",
         );
         let limits = v1::Limits {
@@ -151,6 +153,8 @@ mod tests {
             startup_timeout_ms: Some(5_000),
             shutdown_timeout_ms: Some(100),
             limit_exceeded_action: v1::LimitAction::Warn as i32,
+            cpu_quota_percent: Some(50),
+            message_queue_max: Some(9),
         };
         let restart = v1::RestartPolicy {
             mode: v1::RestartMode::Transient as i32,
@@ -167,7 +171,7 @@ mod tests {
         };
         let capability = v1::CapabilityRequest {
             object: "service:counter".into(),
-            rights: vec![v1::Right::Call as i32, v1::Right::Send as i32],
+            rights: [v1::Right::Call, v1::Right::Send, v1::Right::Execute].map(|r| r as i32).into(),
         };
         let pair = |key: &str, value: &str| [(key.to_owned(), value.to_owned())].into();
         let expected = v1::DeployRequest {

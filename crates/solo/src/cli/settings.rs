@@ -11,7 +11,7 @@ use super::values::{milliseconds, number, size};
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Limits of each instance")]
 pub(crate) struct LimitFlags {
-    /// Memories and tables together, bytes or 64MiB [default: 256MiB]
+    /// Memories, tables and waiting messages together, bytes or 64MiB [default: 256MiB]
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true,
         value_parser = size("limits.max_memory_bytes"))]
     max_memory: Option<u64>,
@@ -19,10 +19,18 @@ pub(crate) struct LimitFlags {
     #[arg(long, value_name = "N", allow_negative_numbers = true,
         value_parser = number::<u64>("limits.cpu_shares"))]
     cpu_shares: Option<u64>,
-    /// Messages that may wait [default: 10000]
+    /// CPU time at most, percent of one processor, 1 to 100; 0 for no quota [default: 0]
+    #[arg(long, value_name = "PERCENT", allow_negative_numbers = true,
+        value_parser = number::<u64>("limits.cpu_quota_percent"))]
+    cpu_quota: Option<u64>,
+    /// Messages that wait before it is alerted [default: 10000]
     #[arg(long, value_name = "N", allow_negative_numbers = true,
         value_parser = number::<u64>("limits.message_queue_limit"))]
     queue: Option<u64>,
+    /// Messages that may wait [default: twice --queue]
+    #[arg(long, value_name = "N", allow_negative_numbers = true,
+        value_parser = number::<u64>("limits.message_queue_max"))]
+    queue_max: Option<u64>,
     /// Time from start to ready, ms or 5s [default: 100ms]
     #[arg(long, value_name = "TIME", allow_hyphen_values = true,
         value_parser = milliseconds("limits.startup_timeout_ms"))]
@@ -31,7 +39,7 @@ pub(crate) struct LimitFlags {
     #[arg(long, value_name = "TIME", allow_hyphen_values = true,
         value_parser = milliseconds("limits.shutdown_timeout_ms"))]
     shutdown_timeout: Option<u64>,
-    /// Child processes, threads and spawned instances [default: 100]
+    /// Child processes, threads and started children [default: 100]
     #[arg(long, value_name = "N", allow_negative_numbers = true,
         value_parser = number::<u64>("limits.max_processes"))]
     max_processes: Option<u64>,
@@ -43,10 +51,11 @@ pub(crate) struct LimitFlags {
 /// What happens when an instance exceeds a limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum LimitActionName {
+    /// End it; the restart policy decides the rest
     Kill,
-    /// Not built yet
+    /// Refuse or slow down what would exceed it
     Throttle,
-    /// Not built yet
+    /// Report it and no more
     Warn,
 }
 
@@ -67,6 +76,8 @@ impl LimitFlags {
             startup_timeout_ms: self.startup_timeout,
             shutdown_timeout_ms: self.shutdown_timeout,
             limit_exceeded_action: action as i32,
+            cpu_quota_percent: self.cpu_quota,
+            message_queue_max: self.queue_max,
         };
         (limits != v1::Limits::default()).then_some(limits)
     }

@@ -98,6 +98,7 @@ pub(crate) enum RightName {
     Call,
     Send,
     Kill,
+    Execute,
 }
 
 impl RightName {
@@ -108,6 +109,7 @@ impl RightName {
             Self::Call => v1::Right::Call,
             Self::Send => v1::Right::Send,
             Self::Kill => v1::Right::Kill,
+            Self::Execute => v1::Right::Execute,
         };
         right as i32
     }

@@ -159,7 +159,9 @@ impl<'a> Stream<'a> {
             };
             self.last_contact = Some(Instant::now());
             let cursor = response.cursor;
-            self.context.output.show(&RecordJson::from(response), record_line)?;
+            let style = self.context.output.style();
+            let line = |record: &RecordJson| record_line(record, style);
+            self.context.output.show(&RecordJson::from(response), line)?;
             if cursor > 0 {
                 self.request.cursor = cursor;
                 self.request.tail = None;

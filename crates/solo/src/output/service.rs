@@ -87,13 +87,23 @@ pub(crate) fn status_text(status: &StatusJson, style: Style) -> String {
     if let Some(limits) = &status.limits {
         let memory = limits.max_memory_bytes.map(size).unwrap_or_default();
         let queue = limits.message_queue_limit.unwrap_or_default();
-        line("limits", &format!("memory {memory}, {queue} messages"));
+        let most = limits.message_queue_max.unwrap_or_default();
+        let quota = limits.cpu_quota_percent.map(|percent| format!(", CPU {percent} %"));
+        line(
+            "limits",
+            &format!(
+                "memory {memory}, {queue} messages (at most {most}){}; {}",
+                quota.unwrap_or_default(),
+                limits.limit_exceeded_action
+            ),
+        );
     }
     line("created", status.created_at.as_deref().unwrap_or_default());
     line("updated", status.updated_at.as_deref().unwrap_or_default());
     if !status.instances.is_empty() {
         text.push('\n');
         text.push_str(&instances_text(&status.instances));
+        text.push_str(&violations_text(&status.instances));
     }
     if !status.exports.is_empty() {
         text.push('\n');
@@ -126,7 +136,7 @@ fn instances_text(instances: &[InstanceJson]) -> String {
                 instance.revision.to_string(),
                 size(instance.memory_bytes),
                 duration_us(instance.cpu_us),
-                instance.mailbox_depth.to_string(),
+                mailbox(instance),
                 instance.handled.to_string(),
                 instance.errors.to_string(),
                 instance.restarts.to_string(),
@@ -139,6 +149,40 @@ fn instances_text(instances: &[InstanceJson]) -> String {
         "RESTARTS", "UPTIME",
     ];
     table(&header, &[2, 3, 4, 5, 6, 7, 8, 9], rows)
+}
+
+/// Messages that wait, and what they take.
+fn mailbox(instance: &InstanceJson) -> String {
+    match instance.mailbox_bytes {
+        0 => instance.mailbox_depth.to_string(),
+        bytes => format!("{} ({})", instance.mailbox_depth, size(bytes)),
+    }
+}
+
+/// The limits that instances exceeded, and how long a quota held them up; nothing where all is well.
+fn violations_text(instances: &[InstanceJson]) -> String {
+    let mut rows = Vec::new();
+    for instance in instances {
+        for violation in &instance.violations {
+            rows.push(vec![
+                instance.id.clone(),
+                violation.limit.clone(),
+                violation.action.clone(),
+                violation.count.to_string(),
+                violation.last_message.clone(),
+            ]);
+        }
+    }
+    let mut text = String::new();
+    if !rows.is_empty() {
+        let header = ["INSTANCE", "LIMIT EXCEEDED", "ACTION", "TIMES", "LAST"];
+        text.push_str(&format!("\n{}", table(&header, &[3], rows)));
+    }
+    for instance in instances.iter().filter(|instance| instance.throttled_us > 0) {
+        let time = duration_us(instance.throttled_us);
+        text.push_str(&format!("{} waited {time} for its CPU quota\n", one_line(&instance.id)));
+    }
+    text
 }
 
 /// `call it: NAME SIGNATURE` for each function.

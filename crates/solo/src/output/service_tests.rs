@@ -109,6 +109,49 @@ last exit: trap (0000beef-1-1): unreachable
 }
 
 #[test]
+fn limits_that_were_exceeded_are_shown() {
+    let violation = v1::LimitViolation {
+        limit: "max_memory_bytes".into(),
+        action: v1::LimitAction::Throttle as i32,
+        count: 3,
+        last_message: "20 MiB were\nwanted".into(),
+    };
+    let instance = v1::InstanceStatus {
+        id: "0000beef-1-1".into(),
+        state: v1::ServiceState::Running as i32,
+        mailbox_depth: 2,
+        mailbox_bytes: 2_048,
+        throttled_us: 1_500_000,
+        violations: vec![violation],
+        ..Default::default()
+    };
+    let status = StatusJson::from(v1::StatusResponse {
+        name: "hog".into(),
+        state: v1::ServiceState::Running as i32,
+        limits: Some(v1::Limits {
+            max_memory_bytes: Some(16 << 20),
+            message_queue_limit: Some(10),
+            message_queue_max: Some(20),
+            cpu_quota_percent: Some(50),
+            limit_exceeded_action: v1::LimitAction::Throttle as i32,
+            ..Default::default()
+        }),
+        instances: vec![instance],
+        ..Default::default()
+    });
+    let text = status_text(&status, Style::PLAIN);
+    let limits = "  limits    memory 16.0 MiB, 10 messages (at most 20), CPU 50 %; throttle\n";
+    assert!(text.contains(limits), "{text}");
+    assert!(text.contains("2 (2.0 KiB)"), "{text}");
+    let table = "\
+INSTANCE      LIMIT EXCEEDED    ACTION    TIMES  LAST
+0000beef-1-1  max_memory_bytes  throttle      3  20 MiB were\\nwanted
+0000beef-1-1 waited 1.5 s for its CPU quota
+";
+    assert!(text.ends_with(table), "{text}");
+}
+
+#[test]
 fn a_list_is_a_table() {
     assert_eq!(list_text(&ListJson { services: vec![] }), "no services\n");
     let summary = v1::ServiceSummary {

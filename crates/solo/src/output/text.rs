@@ -46,6 +46,11 @@ impl Style {
         self.paint("1;36", text)
     }
 
+    /// What most readers pass over.
+    pub(crate) fn dim(self, text: &str) -> String {
+        self.paint("2", text)
+    }
+
     fn paint(self, code: &str, text: &str) -> String {
         if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }

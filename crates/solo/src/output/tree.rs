@@ -27,7 +27,7 @@ fn draw_children(node: &TreeJson, indent: &str, style: Style, text: &mut String)
 fn node_line(node: &TreeJson, style: Style) -> String {
     let kind = match (node.kind.as_str(), node.strategy.as_str()) {
         (kind, "") => one_line(kind),
-        ("supervisor", strategy) => one_line(strategy),
+        ("supervisor" | "group", strategy) => one_line(strategy),
         (kind, strategy) => one_line(&format!("{kind}, {strategy}")),
     };
     let mut line = format!("{} ({kind}) {}", one_line(&node.name), style.state(&node.state));
@@ -66,7 +66,11 @@ mod tests {
         cell.restarts = 2;
         let system =
             node("system", "rest_for_one", "supervisor", vec![node("audit", "", "actor", vec![])]);
-        let services = node("services", "one_for_one", "supervisor", vec![cell]);
+        let mut child = node("worker", "", "child", Vec::new());
+        child.detail = "0000beef-1-1.1, runs parser revision 2".into();
+        let group = node("group 1", "rest_for_one", "group", vec![child]);
+        let instance = node("0000beef-1-1", "", "instance", vec![group]);
+        let services = node("services", "one_for_one", "supervisor", vec![cell, instance]);
         let root = node("root", "one_for_one", "supervisor", vec![system, services]);
         assert_eq!(
             tree_text(&root, Style::PLAIN),
@@ -74,7 +78,10 @@ mod tests {
              ├─ system (rest_for_one) running\n\
              │  └─ audit (actor) running\n\
              └─ services (one_for_one) running\n   \
-                └─ wasm-default (cell, one_for_one) running pid 12, 2 restarts\n"
+                ├─ wasm-default (cell, one_for_one) running pid 12, 2 restarts\n   \
+                └─ 0000beef-1-1 (instance) running\n      \
+                   └─ group 1 (rest_for_one) running\n         \
+                      └─ worker (child) running 0000beef-1-1.1, runs parser revision 2\n"
         );
     }
 }

@@ -55,6 +55,9 @@ async fn names_and_numbers_that_are_not_legal() {
         (limit(|l| l.message_queue_limit = Some(0)), "limits.message_queue_limit"),
         (limit(|l| l.cpu_shares = Some(1)), "limits.cpu_shares"),
         (limit(|l| l.max_processes = Some(1 << 40)), "limits.max_processes"),
+        (limit(|l| l.cpu_quota_percent = Some(101)), "limits.cpu_quota_percent"),
+        (limit(|l| l.message_queue_max = Some(9_999)), "limits.message_queue_max"),
+        (limit(|l| l.limit_exceeded_action = 99), "limits.limit_exceeded_action"),
     ] {
         let problem = refused(&solo, &client, request).await;
         assert_eq!(problem.reason, "INVALID_LIMIT");

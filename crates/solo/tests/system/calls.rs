@@ -141,7 +141,9 @@ async fn a_mailbox_is_bounded() {
     let solo = Solo::start().await;
     let client = solo.answering().await;
     let mut request = deploy("hog", guest_bytes("cpu-hog"));
-    request.limits.as_mut().expect("limits").message_queue_limit = Some(10);
+    let limits = request.limits.as_mut().expect("limits");
+    limits.message_queue_limit = Some(10);
+    limits.message_queue_max = Some(10);
     client.deploy(request).await.expect("deploy");
     let busy = client.clone();
     let busy = tokio::spawn(async move { busy.call("hog", "spin forever").await });

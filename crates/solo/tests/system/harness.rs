@@ -296,7 +296,7 @@ impl Requests for Client {
             service: name.to_owned(),
             function: function.to_owned(),
             input: Some(v1::call_request::Input::JsonArguments(arguments.to_owned())),
-            timeout_ms: None,
+            ..v1::CallRequest::default()
         };
         let answer = self.grpc().call(self.request(request, DEADLINE)).await.map_err(problem)?;
         match answer.into_inner().output {
@@ -310,7 +310,7 @@ impl Requests for Client {
             service: name.to_owned(),
             function: String::new(),
             input: Some(v1::call_request::Input::Payload(payload.as_bytes().to_vec())),
-            timeout_ms: None,
+            ..v1::CallRequest::default()
         };
         let answer = self.grpc().call(self.request(request, DEADLINE)).await.map_err(problem)?;
         match answer.into_inner().output {
@@ -326,6 +326,7 @@ impl Requests for Client {
             service: name.to_owned(),
             function: String::new(),
             input: Some(v1::send_request::Input::Payload(payload.as_bytes().to_vec())),
+            ..v1::SendRequest::default()
         };
         self.grpc().send(self.request(request, DEADLINE)).await.map(|_| ()).map_err(problem)
     }

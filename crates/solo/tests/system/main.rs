@@ -6,10 +6,12 @@
 mod bad_input;
 mod calls;
 mod capabilities;
+mod chains;
 mod command_line;
 mod endurance;
 mod gateway;
 mod harness;
+mod limits;
 mod model;
 mod observing;
 mod operations;

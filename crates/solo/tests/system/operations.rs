@@ -243,9 +243,6 @@ async fn what_is_missing_answers_unimplemented() {
         };
         statuses.push(grpc.update(request).await.map(|_| ()));
     }
-    let mut warned = deploy("warned", ADDER);
-    warned.limits.as_mut().expect("limits").limit_exceeded_action = v1::LimitAction::Warn.into();
-    statuses.push(grpc.deploy(warned).await.map(|_| ()));
     for status in statuses {
         let problem = solo_api::problem_from_status(&status.expect_err("not built"));
         assert_eq!(problem.kind, ProblemKind::Unimplemented, "{problem:?}");
