@@ -8,9 +8,11 @@ use crate::Item;
 /// Oldest kernel with all that Solo uses: Landlock and `CLONE_INTO_CGROUP` (5.13).
 const KERNEL_MIN: (u32, u32) = (5, 13);
 
-/// Memory maps of one process: an instance takes 4, its fiber stack 2 more, so this is room for
-/// 40,000 instances in a cell, four times the goal (SPEC 9).
+/// Memory maps of one process: room for 40,000 instances in a cell, four times the goal (SPEC 9).
 const MAPS_WANTED: u64 = 262_144;
+
+/// Maps that two instances take: 4 each for their memory, about 2.5 for their stack and their code.
+const MAPS_OF_TWO: u64 = 13;
 
 /// Process ids of the machine: what Linux itself starts with on small machines.
 const PIDS_WANTED: u64 = 32_768;
@@ -75,14 +77,15 @@ fn meminfo_bytes(text: &str, key: &str) -> Option<u64> {
 }
 
 fn maps() -> Item {
-    const REMEDY: &str = "as root: sysctl -w vm.max_map_count=1048576";
+    const REMEDY: &str = "as root: sysctl -w vm.max_map_count=1048576 (a file in /etc/sysctl.d keeps \
+                          it), or start with `solo up --raise-map-count`; running cells keep the \
+                          room that they started with";
+    let room =
+        |count: u64| format!("{count}: about {} instances per cell", count * 2 / MAPS_OF_TWO);
     match read_number("/proc/sys/vm/max_map_count") {
         None => Item::unknown("max_map_count", "not readable", REMEDY),
-        Some(count) if count < MAPS_WANTED => {
-            let detail = format!("{count}: about {} instances per cell", count / 6);
-            Item::limited("max_map_count", detail, REMEDY)
-        }
-        Some(count) => Item::available("max_map_count", format!("{count}")),
+        Some(count) if count < MAPS_WANTED => Item::limited("max_map_count", room(count), REMEDY),
+        Some(count) => Item::available("max_map_count", room(count)),
     }
 }
 

@@ -18,6 +18,7 @@ mod context;
 mod deploy;
 mod doctor;
 mod failure;
+mod maps;
 mod node;
 mod services;
 mod settings;

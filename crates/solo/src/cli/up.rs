@@ -20,6 +20,7 @@ use super::args::Global;
 use super::context::{self, block_on};
 use super::doctor;
 use super::failure::chain;
+use super::maps;
 use super::node::{Addresses, Process};
 use super::{Failure, Output};
 use crate::output::{Spinner, one_line};
@@ -60,6 +61,10 @@ pub(crate) struct Up {
     /// Where the metrics (Prometheus) are; port 0 for any free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7790")]
     metrics: SocketAddr,
+    /// Raise the machine's vm.max_map_count to 1048576 first, if it is lower: room for about 160,000
+    /// instances per cell (needs root)
+    #[arg(long)]
+    raise_map_count: bool,
     /// Set by `--detach` for the process that it starts: leave the terminal
     #[arg(long, hide = true, conflicts_with = "detach")]
     detached: bool,
@@ -85,6 +90,10 @@ impl Up {
             metrics: self.metrics,
             program: program()?,
         };
+        if self.raise_map_count {
+            // Before a cell starts: it computes its room when it does.
+            maps::raise(output)?;
+        }
         if self.detach {
             return detach(&options, output);
         }
