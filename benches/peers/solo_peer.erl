@@ -11,6 +11,8 @@
 -define(PAYLOAD, <<0:512>>).
 
 main([Experiment, Scale | Levels]) ->
+    %% Never outlive who started this.
+    spawn(fun() -> io:get_line(""), halt(1) end),
     logger:set_primary_config(level, none),
     process_flag(priority, normal),
     erlang:put(quick, Scale =:= "quick"),
