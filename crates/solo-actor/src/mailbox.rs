@@ -1,0 +1,352 @@
+//! A mailbox: a bounded queue in front of one actor, that outlives its incarnations.
+//!
+//! Bounded by messages and by bytes; a full one refuses, it never drops. A message whose sender went
+//! away before it was taken is removed. One urgent place in front is for health checks, so that a long
+//! queue does not make a service look ill. It wakes nobody: who pushes wakes the actor afterwards.
+
+use std::collections::VecDeque;
+
+use crate::sync::{AtomicUsize, Mutex, Ordering};
+
+/// Removed messages leave holes; so many more holes than messages are tolerated before the queue is
+/// packed, which keeps removal cheap without letting holes pile up.
+const HOLES_MAX: usize = 1_024;
+
+/// What lies in a mailbox.
+pub trait Message {
+    /// Memory that it takes while it waits.
+    fn bytes(&self) -> usize;
+}
+
+/// Identifies a message within its mailbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ticket(u64);
+
+/// How much may wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MailboxBounds {
+    /// Messages from which on it is worth an alert.
+    pub alert: usize,
+    /// Messages that are never exceeded.
+    pub messages_max: usize,
+    /// The same in bytes, except that one message always fits.
+    pub bytes_max: usize,
+}
+
+/// A message was queued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pushed {
+    /// Which.
+    pub ticket: Ticket,
+    /// Since the last alert the queue had shrunk to half, and now it exceeds the threshold again.
+    pub alert: bool,
+}
+
+/// Why a message was not queued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PushError {
+    /// As many messages wait as may.
+    Full,
+    /// Those that wait have as many bytes as may.
+    FullOfBytes,
+    /// Takes no messages any more.
+    Closed,
+}
+
+/// What taking came to.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next<M> {
+    /// The next message.
+    Message(M),
+    /// There is none: sleep until woken.
+    Empty,
+    /// There is none, and none will come.
+    Closed,
+}
+
+/// The queue.
+#[derive(Debug)]
+pub struct Mailbox<M> {
+    queue: Mutex<Queue<M>>,
+    /// Messages that wait; a copy for readers that must not lock.
+    depth: AtomicUsize,
+    /// The same for their bytes.
+    bytes: AtomicUsize,
+    bounds: MailboxBounds,
+}
+
+#[derive(Debug)]
+struct Queue<M> {
+    /// By ticket, ascending. `None`: removed.
+    slots: VecDeque<(u64, Option<M>)>,
+    /// Slots that are not holes.
+    waiting: usize,
+    bytes: usize,
+    next_ticket: u64,
+    urgent: Option<M>,
+    closed: bool,
+    /// An alert was given, and the queue has not shrunk since.
+    alerted: bool,
+}
+
+impl<M: Message> Mailbox<M> {
+    /// An empty mailbox.
+    #[must_use]
+    pub fn new(bounds: MailboxBounds) -> Self {
+        let queue = Queue {
+            slots: VecDeque::new(),
+            waiting: 0,
+            bytes: 0,
+            next_ticket: 0,
+            urgent: None,
+            closed: false,
+            alerted: false,
+        };
+        Self {
+            queue: Mutex::new(queue),
+            depth: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+            bounds,
+        }
+    }
+
+    /// Queues a message at the end. `room_bytes`: what the receiver's memory has room for at the moment,
+    /// where that is less than the mailbox's own bound.
+    ///
+    /// # Errors
+    /// [`PushError`], with the message dropped: its sender is the one who called this.
+    pub fn push(&self, message: M, room_bytes: usize) -> Result<Pushed, PushError> {
+        let bytes = message.bytes();
+        let bytes_max = self.bounds.bytes_max.min(room_bytes);
+        let mut queue = self.queue.lock();
+        if queue.closed {
+            return Err(PushError::Closed);
+        }
+        if queue.waiting >= self.bounds.messages_max {
+            return Err(PushError::Full);
+        }
+        // One message always fits: it was bounded when it was made.
+        if queue.waiting > 0 && queue.bytes + bytes > bytes_max {
+            return Err(PushError::FullOfBytes);
+        }
+        Ok(self.add(&mut queue, message, bytes))
+    }
+
+    /// Queues a message that was promised, and that is bounded by its promises: no bound refuses it.
+    ///
+    /// # Errors
+    /// `Closed`.
+    pub fn push_promised(&self, message: M) -> Result<Pushed, PushError> {
+        let bytes = message.bytes();
+        let mut queue = self.queue.lock();
+        if queue.closed {
+            return Err(PushError::Closed);
+        }
+        Ok(self.add(&mut queue, message, bytes))
+    }
+
+    fn add(&self, queue: &mut Queue<M>, message: M, bytes: usize) -> Pushed {
+        let ticket = queue.next_ticket;
+        queue.next_ticket += 1;
+        queue.slots.push_back((ticket, Some(message)));
+        queue.waiting += 1;
+        queue.bytes += bytes;
+        let alert = queue.waiting > self.bounds.alert && !queue.alerted;
+        queue.alerted |= alert;
+        self.publish(queue);
+        Pushed { ticket: Ticket(ticket), alert }
+    }
+
+    /// Puts a message in front of everything. One that still waits there is replaced. False: closed.
+    pub fn put_urgent(&self, message: M) -> bool {
+        let mut queue = self.queue.lock();
+        if !queue.closed {
+            queue.urgent = Some(message);
+        }
+        !queue.closed
+    }
+
+    /// Takes the next message. To be called by the one actor alone.
+    pub fn take(&self) -> Next<M> {
+        let mut queue = self.queue.lock();
+        if let Some(message) = queue.urgent.take() {
+            return Next::Message(message);
+        }
+        while let Some((_, slot)) = queue.slots.pop_front() {
+            if let Some(message) = slot {
+                queue.waiting -= 1;
+                queue.bytes -= message.bytes();
+                if queue.alerted && queue.waiting <= self.bounds.alert / 2 {
+                    queue.alerted = false;
+                }
+                self.publish(&queue);
+                return Next::Message(message);
+            }
+        }
+        if queue.closed { Next::Closed } else { Next::Empty }
+    }
+
+    /// Removes a message that was not taken yet.
+    pub fn remove(&self, Ticket(ticket): Ticket) -> Option<M> {
+        let mut queue = self.queue.lock();
+        let place = queue.slots.binary_search_by_key(&ticket, |(ticket, _)| *ticket).ok()?;
+        let removed = queue.slots[place].1.take();
+        if let Some(message) = &removed {
+            queue.waiting -= 1;
+            queue.bytes -= message.bytes();
+            self.publish(&queue);
+        }
+        if queue.slots.len() > 2 * queue.waiting + HOLES_MAX {
+            queue.slots.retain(|(_, message)| message.is_some());
+        }
+        removed
+    }
+
+    /// Refuses new messages from now on; those that wait can still be taken.
+    pub fn close(&self) {
+        let mut queue = self.queue.lock();
+        queue.closed = true;
+        queue.urgent = None;
+    }
+
+    /// Closes and hands out everything that waits, oldest first.
+    pub fn close_and_clear(&self) -> Vec<M> {
+        let mut queue = self.queue.lock();
+        queue.closed = true;
+        queue.urgent = None;
+        let messages = queue.slots.drain(..).filter_map(|(_, message)| message).collect();
+        queue.waiting = 0;
+        queue.bytes = 0;
+        self.publish(&queue);
+        messages
+    }
+
+    /// Messages that wait.
+    #[must_use]
+    pub fn depth(&self) -> usize {
+        self.depth.load(Ordering::Relaxed)
+    }
+
+    /// Memory that they take.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// How much may wait.
+    #[must_use]
+    pub fn bounds(&self) -> MailboxBounds {
+        self.bounds
+    }
+
+    fn publish(&self, queue: &Queue<M>) {
+        self.depth.store(queue.waiting, Ordering::Relaxed);
+        self.bytes.store(queue.bytes, Ordering::Relaxed);
+    }
+}
+
+#[cfg(all(test, not(feature = "loom")))]
+mod tests {
+    use super::*;
+
+    const BOUNDS: MailboxBounds = MailboxBounds { alert: 4, messages_max: 8, bytes_max: 1_000 };
+
+    impl Message for usize {
+        fn bytes(&self) -> usize {
+            *self
+        }
+    }
+
+    fn push(mailbox: &Mailbox<usize>, bytes: usize) -> Result<Ticket, PushError> {
+        mailbox.push(bytes, usize::MAX).map(|pushed| pushed.ticket)
+    }
+
+    #[test]
+    fn messages_come_in_order_and_are_bounded() {
+        let mailbox = Mailbox::new(MailboxBounds { messages_max: 2, ..BOUNDS });
+        assert!(push(&mailbox, 1).is_ok() && push(&mailbox, 2).is_ok());
+        assert_eq!(push(&mailbox, 3), Err(PushError::Full));
+        assert_eq!((mailbox.depth(), mailbox.bytes()), (2, 3));
+        assert_eq!(mailbox.take(), Next::Message(1));
+        assert!(push(&mailbox, 3).is_ok());
+        assert_eq!(mailbox.take(), Next::Message(2));
+        assert_eq!(mailbox.take(), Next::Message(3));
+        assert_eq!(mailbox.take(), Next::Empty);
+    }
+
+    #[test]
+    fn bytes_are_bounded_but_one_message_always_fits() {
+        let mailbox = Mailbox::new(BOUNDS);
+        assert!(push(&mailbox, 1_001).is_ok());
+        assert_eq!(push(&mailbox, 1), Err(PushError::FullOfBytes));
+        assert_eq!(mailbox.take(), Next::Message(1_001));
+        assert!(push(&mailbox, 500).is_ok());
+        assert_eq!(mailbox.push(100, 599).err(), Some(PushError::FullOfBytes));
+        assert!(mailbox.push(100, 600).is_ok());
+        assert!(mailbox.push_promised(5_000).is_ok());
+    }
+
+    #[test]
+    fn one_alert_per_flood() {
+        let mailbox = Mailbox::new(BOUNDS);
+        let alerts = |n: usize| {
+            (0..n).filter(|_| mailbox.push(1, 1_000).is_ok_and(|pushed| pushed.alert)).count()
+        };
+        assert_eq!(alerts(4), 0);
+        assert_eq!(alerts(4), 1);
+        for _ in 0..5 {
+            assert_eq!(mailbox.take(), Next::Message(1));
+        }
+        assert_eq!(alerts(3), 0, "it has not shrunk to half");
+        for _ in 0..4 {
+            assert_eq!(mailbox.take(), Next::Message(1));
+        }
+        assert_eq!(alerts(4), 1);
+    }
+
+    #[test]
+    fn removed_messages_free_their_place() {
+        let mailbox = Mailbox::new(MailboxBounds { messages_max: 3, ..BOUNDS });
+        let tickets: Vec<Ticket> = (1..=3).filter_map(|n| push(&mailbox, n).ok()).collect();
+        assert_eq!(mailbox.remove(tickets[1]), Some(2));
+        assert_eq!(mailbox.remove(tickets[1]), None);
+        assert!(push(&mailbox, 4).is_ok());
+        assert_eq!(mailbox.take(), Next::Message(1));
+        assert_eq!(mailbox.remove(tickets[0]), None);
+        assert_eq!(mailbox.take(), Next::Message(3));
+        assert_eq!(mailbox.take(), Next::Message(4));
+        assert_eq!(mailbox.bytes(), 0);
+    }
+
+    #[test]
+    fn holes_do_not_pile_up() {
+        let mailbox = Mailbox::new(BOUNDS);
+        assert!(push(&mailbox, 1).is_ok());
+        for _ in 0..10 * HOLES_MAX {
+            let ticket = push(&mailbox, 2).expect("there is room");
+            mailbox.remove(ticket);
+        }
+        assert!(mailbox.queue.lock().slots.len() <= HOLES_MAX + 4);
+        assert_eq!(mailbox.take(), Next::Message(1));
+    }
+
+    #[test]
+    fn a_closed_mailbox_gives_what_it_has_and_ends() {
+        let mailbox = Mailbox::new(BOUNDS);
+        assert!(push(&mailbox, 1).is_ok());
+        mailbox.close();
+        assert_eq!(push(&mailbox, 2), Err(PushError::Closed));
+        assert!(!mailbox.put_urgent(3));
+        assert_eq!(mailbox.take(), Next::Message(1));
+        assert_eq!(mailbox.take(), Next::Closed);
+    }
+
+    #[test]
+    fn what_is_urgent_goes_first() {
+        let mailbox = Mailbox::new(BOUNDS);
+        assert!(push(&mailbox, 1).is_ok());
+        assert!(mailbox.put_urgent(9));
+        assert_eq!(mailbox.take(), Next::Message(9));
+        assert_eq!(mailbox.close_and_clear(), [1]);
+    }
+}
