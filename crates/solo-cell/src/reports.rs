@@ -8,8 +8,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use solo_types::{Exit, InstanceState};
+use solo_types::{Exit, InstanceState, LimitAction};
 use tokio::sync::watch;
+
+use crate::wasm::message::Trace;
 
 /// Reports that the ring holds: the lines of a busy cell during a restart of the kernel.
 const REPORTS_MAX: usize = 16_384;
@@ -31,6 +33,8 @@ pub(crate) enum Report {
         message: String,
         /// `stdout`, `stderr` or `log`.
         source: &'static str,
+        /// The chain of calls in which it was written.
+        trace: Trace,
     },
     /// An instance stands differently now.
     State {
@@ -40,6 +44,17 @@ pub(crate) enum Report {
         restarts: u64,
         /// Why it ended, if it did.
         exit: Option<Exit>,
+    },
+    /// An instance exceeded a limit.
+    Violation {
+        /// Name of its field.
+        limit: &'static str,
+        /// What was done.
+        action: LimitAction,
+        /// How often since the last report of it.
+        count: u64,
+        /// One sentence.
+        message: String,
     },
     /// So many reports were thrown away before they were read.
     Missed(u64),
@@ -79,7 +94,7 @@ impl Report {
     fn bytes(&self) -> usize {
         REPORT_BYTES_BASE
             + match self {
-                Self::Log { message, .. } => message.len(),
+                Self::Log { message, .. } | Self::Violation { message, .. } => message.len(),
                 Self::State { exit: Some(exit), .. } => {
                     exit.message.len() + exit.backtrace.iter().map(String::len).sum::<usize>()
                 }
@@ -160,7 +175,12 @@ mod tests {
     use super::*;
 
     fn push(reports: &Reports, message: &str) {
-        let report = Report::Log { level: "info", message: message.to_owned(), source: "log" };
+        let report = Report::Log {
+            level: "info",
+            message: message.to_owned(),
+            source: "log",
+            trace: Trace::default(),
+        };
         reports.push(1, Arc::from("s"), Arc::from("s-1"), report);
     }
 

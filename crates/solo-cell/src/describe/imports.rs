@@ -4,7 +4,13 @@
 //! HTTP requests without a grant are answered with an error at the call.
 
 /// Solo's own interfaces, at 0.1.
-const SOLO: [&str; 3] = ["solo:service/messaging", "solo:service/log", "solo:service/timers"];
+const SOLO: [&str; 5] = [
+    "solo:service/messaging",
+    "solo:service/context",
+    "solo:service/log",
+    "solo:service/timers",
+    "solo:service/children",
+];
 
 /// WASI 0.2 as wasmtime-wasi and wasmtime-wasi-http implement it.
 const WASI: [&str; 29] = [

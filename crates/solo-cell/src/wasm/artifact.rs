@@ -15,7 +15,7 @@ use wasmtime::{Engine, FuncType, Module};
 use wasmtime_wasi::p2::bindings::CommandPre;
 
 use super::failure::{Failure, Reason};
-use super::host::{self, ComponentState, CoreState, HandlerIndices};
+use super::host::{self, ComponentState, CoreState, DownIndices, HandlerIndices};
 use crate::clean::clean;
 
 /// Artifacts that stay loaded without a user: a service that is deployed again, or restarted by an
@@ -57,6 +57,8 @@ pub(crate) enum Artifact {
         functions: Vec<Function>,
         /// Where the handler's functions are, if it has one.
         handler: Option<HandlerIndices>,
+        /// Where the function is that learns of the end of others, if it has one.
+        down: Option<DownIndices>,
     },
     /// A core module.
     Core {
@@ -130,7 +132,8 @@ impl Artifacts {
         let functions = functions(&self.engine, &component);
         let pre = self.link(&component).map_err(|error| unknown_import(&error))?;
         let handler = HandlerIndices::new(&pre).ok();
-        Ok(Artifact::Component { pre, functions, handler })
+        let down = DownIndices::new(&pre).ok();
+        Ok(Artifact::Component { pre, functions, handler, down })
     }
 
     fn link(&self, component: &Component) -> wasmtime::Result<InstancePre<ComponentState>> {

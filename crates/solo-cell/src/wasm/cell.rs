@@ -9,19 +9,20 @@ use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
 use parking_lot::RwLock;
+use solo_actor::core::Weight;
 use solo_types::bounds::{CALL_TIMEOUT_MS_DEFAULT, CALL_TIMEOUT_MS_MAX};
 use solo_types::{InstanceId, InstanceState};
-use tokio::runtime::Handle;
 use tracing::{error, warn};
 
 use super::artifact::{Artifact, Artifacts, find};
 use super::failure::{Failure, Reason};
+use super::group::ChildPlan;
 use super::instance::{Shared, refuse_waiting, supervise};
-use super::message::{Answer, Envelope, Input, Work};
+use super::message::{Answer, Envelope, Input, Trace, Work};
 use super::route::Route;
 use super::runner::check_cast;
 use super::service::Service;
-use super::slot::{Ended, FirstStart, Order, Slot, StopReason};
+use super::slot::{Ended, Family, FirstStart, Order, Slot, StopReason};
 use crate::reports::Reports;
 
 /// How much longer than its deadline a stop may take: ending one instance takes microseconds, but a
@@ -36,8 +37,6 @@ pub(crate) struct Cell {
     pub(crate) artifacts: Arc<Artifacts>,
     /// What the kernel will read.
     pub(crate) reports: Arc<Reports>,
-    /// Where guests run.
-    pub(crate) guests: Handle,
     /// By id.
     pub(crate) instances: RwLock<BTreeMap<Arc<str>, Arc<Slot>>>,
 }
@@ -149,7 +148,7 @@ impl Cell {
     }
 
     /// Replaces the route of a service at once.
-    pub(crate) fn route(&self, service: &str, name: &str, ids: &[String]) {
+    pub(crate) fn route(&self, service: &str, name: &str, ids: &[String], weights: &[u32]) {
         let slots: Vec<Arc<Slot>> = {
             let instances = self.instances.read();
             ids.iter().filter_map(|id| instances.get(id.as_str()).map(Arc::clone)).collect()
@@ -161,11 +160,10 @@ impl Cell {
                 "Route names instances that are not here"
             );
         }
-        let route = (!ids.is_empty()).then(|| Route {
-            service: Arc::from(service),
-            name: name.to_owned(),
-            instances: slots.clone(),
-        });
+        // A weight belongs to its place among the ids; without one of the instances they say nothing.
+        let weights = if slots.len() == ids.len() { weights } else { &[] };
+        let route = (!ids.is_empty())
+            .then(|| Route::new(Arc::from(service), name.to_owned(), slots.clone(), weights));
         let routes = &self.shared.routes;
         routes.replace(service, route);
         // One may have ended since it was looked up.
@@ -184,11 +182,12 @@ impl Cell {
         function: String,
         input: Input,
         timeout_ms: u64,
+        trace: Trace,
     ) -> Result<Answer, Failure> {
         let timeout_ms = if timeout_ms == 0 { CALL_TIMEOUT_MS_DEFAULT } else { timeout_ms };
         let deadline = Instant::now() + Duration::from_millis(timeout_ms.min(CALL_TIMEOUT_MS_MAX));
         let route = self.find(service)?;
-        route.choose()?.ask(Work::Call { function, input }, deadline).await
+        route.choose()?.ask(Work::Call { function, input }, deadline, trace).await
     }
 
     /// Queues a message for a service.
@@ -200,12 +199,13 @@ impl Cell {
         service: &str,
         function: String,
         input: Input,
+        trace: Trace,
     ) -> Result<(), Failure> {
         let route = self.find(service)?;
         let slot = route.choose()?;
         check_cast(&slot.artifact, slot.service.kind, &function, &input)?;
         let work = Work::Cast { function, input };
-        slot.push(Envelope { work, reply: None, deadline: None })?;
+        slot.push(Envelope::cast(work, trace))?;
         Ok(())
     }
 
@@ -259,7 +259,8 @@ impl Cell {
             }
             let id: Arc<str> = Arc::from(id);
             let (service, artifact) = (Arc::clone(service), Arc::clone(artifact));
-            let slot = Slot::new(Arc::clone(&id), service, artifact, Arc::clone(&self.reports));
+            let slot =
+                Slot::new(Arc::clone(&id), service, artifact, None, Arc::clone(&self.reports));
             slot.enter(InstanceState::Starting, None);
             instances.insert(id, Arc::clone(&slot));
             admitted.push(Admitted { slot, is_new: true });
@@ -269,16 +270,44 @@ impl Cell {
 
     fn spawn(self: &Arc<Self>, slot: Arc<Slot>) {
         let cell = Arc::clone(self);
-        self.guests.spawn(async move {
+        let own = Arc::clone(&slot);
+        let life = async move {
             let shared = Arc::clone(&cell.shared);
-            let task = supervise(shared, Arc::clone(&slot));
-            let ended = AssertUnwindSafe(task).catch_unwind().await.unwrap_or_else(|_| {
-                error!(instance = %slot.id, "The task of an instance failed (a bug of Solo)");
+            let life = supervise(shared, Arc::clone(&own));
+            let ended = AssertUnwindSafe(life).catch_unwind().await.unwrap_or_else(|_| {
+                error!(instance = %own.id, "The actor of an instance failed (a bug of Solo)");
                 Ended { forced: true }
             });
-            cell.forget(&slot);
-            slot.ended.send_replace(Some(ended));
-        });
+            cell.forget(&own);
+            own.ended.send_replace(Some(ended));
+        };
+        let service = &slot.service;
+        let weight = Weight::new(service.cpu_shares);
+        let actors = &self.shared.actors;
+        let actor = actors.prepare(weight, service.tier, service.quota(), life);
+        slot.set_actor(actor.clone());
+        actors.begin(&actor);
+    }
+
+    /// Makes and starts a child of `parent`.
+    pub(crate) fn start_child(
+        self: &Arc<Self>,
+        parent: &Slot,
+        plan: &ChildPlan,
+        family: Family,
+    ) -> Arc<Slot> {
+        let id: Arc<str> = Arc::from(format!("{}.{}", parent.id, parent.groups.next_child()));
+        let slot = Slot::new(
+            Arc::clone(&id),
+            Arc::clone(&plan.service),
+            Arc::clone(&plan.artifact),
+            Some((family, Arc::clone(&parent.processes))),
+            Arc::clone(&self.reports),
+        );
+        slot.enter(InstanceState::Starting, None);
+        self.instances.write().insert(id, Arc::clone(&slot));
+        self.spawn(Arc::clone(&slot));
+        slot
     }
 
     /// Nothing of the instance remains.
@@ -329,6 +358,12 @@ impl Cell {
             gone.push((Arc::clone(slot), outcome.unwrap_or(Ended { forced: true })));
         }
         gone
+    }
+}
+
+impl std::fmt::Debug for Cell {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cell").field("instances", &self.instances.read().len()).finish()
     }
 }
 

@@ -168,6 +168,16 @@ impl Fault {
         Self::new(ExitReason::StartupTimeout, Reason::StartupTimeout, message)
     }
 
+    /// A limit of SPEC section 5 was exceeded.
+    pub(crate) fn limit(message: impl Into<String>) -> Self {
+        Self::new(ExitReason::Limit, Reason::LimitExceeded, message)
+    }
+
+    /// A group of its children ended because they failed too often.
+    pub(crate) fn children_failed(message: impl Into<String>) -> Self {
+        Self::new(ExitReason::ChildrenFailed, Reason::Crashed, message)
+    }
+
     /// Too many health checks failed in a row.
     pub(crate) fn unhealthy(failures: u32, last: &str) -> Self {
         let message = format!("{failures} health checks failed in a row, the last one: {last}");

@@ -1,14 +1,18 @@
-//! The memory limit of one incarnation: the sum over all memories and tables of its store.
+//! The memory limit of one incarnation: the sum over all memories and tables of its store, and what the
+//! host keeps for it.
 //!
-//! Going over it is an error, not a failed `memory.grow`: the instance ends with the reason
-//! `limit`, which people can see, instead of with whatever its allocator makes of a -1.
+//! Going over it is an error where limits kill: the instance ends with the reason `limit`, which
+//! people can see, instead of with whatever its allocator makes of a -1. Where limits throttle it is
+//! that -1; where they warn it is granted, up to what the address space has.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
+use solo_types::LimitAction;
 use wasmtime::ResourceLimiter;
 
-use super::slot::Figures;
+use super::slot::{MEMORY_CEILING_BYTES, Slot};
+use super::violations::Limit;
 
 /// Bytes of one element of a table on the host.
 const TABLE_ELEMENT_BYTES: u64 = 8;
@@ -28,31 +32,49 @@ pub(crate) struct LimitExceeded {
 /// Keeps the sum, and shows it in the figures of the slot. One per store.
 #[derive(Debug)]
 pub(crate) struct MemoryBudget {
-    limit_bytes: u64,
+    slot: Arc<Slot>,
     used_bytes: u64,
-    figures: Arc<Figures>,
+    /// The guest runs: `memory.grow` may fail. Before, it could not start with less.
+    is_started: bool,
 }
 
 impl MemoryBudget {
     /// Nothing is used so far.
-    pub(crate) fn new(limit_bytes: u64, figures: Arc<Figures>) -> Self {
-        Self { limit_bytes, used_bytes: 0, figures }
+    pub(crate) fn new(slot: Arc<Slot>) -> Self {
+        Self { slot, used_bytes: 0, is_started: false }
+    }
+
+    /// The instance was made; from now on it grows.
+    pub(crate) fn started(&mut self) {
+        self.is_started = true;
     }
 
     fn grow(&mut self, resource: &'static str, more_bytes: u64) -> wasmtime::Result<bool> {
-        let wanted_bytes = self.used_bytes.saturating_add(more_bytes);
-        if wanted_bytes > self.limit_bytes {
-            let limit_bytes = self.limit_bytes;
-            return Err(LimitExceeded { resource, wanted_bytes, limit_bytes }.into());
+        let (slot, service) = (&self.slot, &self.slot.service);
+        let host_bytes = slot.figures.host_bytes.load(Ordering::Relaxed);
+        let queued_bytes = slot.mailbox.bytes() as u64 + host_bytes;
+        let guest_bytes = self.used_bytes.saturating_add(more_bytes);
+        let wanted_bytes = guest_bytes.saturating_add(queued_bytes);
+        if wanted_bytes > service.max_memory_bytes {
+            let limit_bytes = service.max_memory_bytes;
+            let exceeded = LimitExceeded { resource, wanted_bytes, limit_bytes };
+            let action = service.limit_action;
+            slot.violated(Limit::Memory, action, || exceeded.to_string());
+            let is_refused = action == LimitAction::Throttle && self.is_started;
+            if is_refused {
+                return Ok(false);
+            }
+            if action != LimitAction::Warn || wanted_bytes > MEMORY_CEILING_BYTES {
+                return Err(exceeded.into());
+            }
         }
-        self.used_bytes = wanted_bytes;
-        self.show(wanted_bytes);
+        self.used_bytes = guest_bytes;
+        self.show(guest_bytes);
         Ok(true)
     }
 
     fn show(&self, bytes: u64) {
-        let memory: &AtomicU64 = &self.figures.memory_bytes;
-        memory.store(bytes, Ordering::Relaxed);
+        self.slot.figures.memory_bytes.store(bytes, Ordering::Relaxed);
     }
 }
 
@@ -87,33 +109,5 @@ impl ResourceLimiter for MemoryBudget {
         }
         let elements = desired.saturating_sub(current) as u64;
         self.grow("table", elements.saturating_mul(TABLE_ELEMENT_BYTES))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn memories_and_tables_count_together() {
-        let figures = Arc::new(Figures::default());
-        let mut budget = MemoryBudget::new(1_000, Arc::clone(&figures));
-        assert!(budget.memory_growing(0, 500, None).is_ok_and(|grown| grown));
-        assert!(budget.table_growing(0, 50, Some(100)).is_ok_and(|grown| grown));
-        assert_eq!(figures.memory_bytes.load(Ordering::Relaxed), 900);
-        let error = budget.memory_growing(500, 601, None).expect_err("over the limit");
-        assert_eq!(
-            error.downcast_ref::<LimitExceeded>(),
-            Some(&LimitExceeded { resource: "memory", wanted_bytes: 1_001, limit_bytes: 1_000 })
-        );
-        assert!(budget.memory_growing(500, 600, None).is_ok_and(|grown| grown));
-        drop(budget);
-        assert_eq!(figures.memory_bytes.load(Ordering::Relaxed), 0);
-    }
-
-    #[test]
-    fn its_own_maximum_is_no_violation() {
-        let mut budget = MemoryBudget::new(1_000, Arc::new(Figures::default()));
-        assert!(budget.memory_growing(0, 5_000, Some(100)).is_ok_and(|grown| !grown));
     }
 }

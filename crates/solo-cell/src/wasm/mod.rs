@@ -1,42 +1,48 @@
 //! The wasm cell: one process that hosts the WebAssembly services of one tenant.
 //!
-//! Layers, each on the one before: `mailbox` and `message`; `slot`, what others see of an instance;
-//! `route`; `host`, the functions that guests import; `runner`, one guest in its store; `instance`,
-//! the supervised task; `cell`, the set of instances; `server`, the protocol. The executor is
-//! tokio's for now and is known to `cell` and this file only.
+//! Layers, each on the one before: `message`; `slot`, what others see of an instance, with `wait`,
+//! `monitor` and `violations`; `route`; `host`, the functions that guests import; `runner`, one guest
+//! in its store; `instance`, the supervised actor; `cell`, the set of instances; `server`, the
+//! protocol. Scheduler and mailbox are those of `solo-actor`.
 //!
-//! Guests and the protocol have a runtime each, so that a busy guest never slows an answer to the
-//! kernel. The cell goes on by itself while no kernel is there. It ends when it is killed.
+//! Guests run on its threads, the protocol and timers on a tokio runtime of their own, so that a busy
+//! guest never slows an answer to the kernel. The cell goes on by itself while no kernel is there. It ends when it is killed.
 
 mod artifact;
 mod cell;
+mod child;
 mod clock;
 mod failure;
+mod group;
+mod health;
 mod host;
 mod instance;
 mod lifecycle;
 mod limits;
-mod mailbox;
-mod message;
+pub mod local;
+pub(crate) mod message;
+mod monitor;
 mod output;
+mod quota;
 mod route;
 mod runner;
 mod server;
 mod service;
 mod slot;
-mod ticker;
+mod violations;
+mod wait;
 
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use nix::sys::resource::{Resource, setrlimit};
 use parking_lot::RwLock;
 use solo_api::cell::v1::cell_service_server::CellServiceServer;
 use tokio::net::UnixListener;
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::runtime::{Builder, Handle};
 use tokio::sync::Semaphore;
 use tokio_stream::wrappers::UnixListenerStream;
 use tracing::info;
@@ -48,14 +54,14 @@ use cell::Cell;
 use instance::Shared;
 use route::Routes;
 use server::{Identity, Server};
-use ticker::Ticker;
+use solo_actor::{Executor, ExecutorOptions};
 
 /// Threads for the protocol: it waits more than it computes.
 const IO_THREADS: usize = 2;
 
-/// After how many polls a guest thread looks for timers and for tasks from other threads. With
-/// guests that use their whole slice this is so many milliseconds; tokio's default is 61.
-const GUEST_POLLS_BETWEEN_EVENTS: u32 = 4;
+/// How much later than the protocol's threads the guests' are scheduled by the operating system, as
+/// `nice` counts: what wakes a guest should not wait for one.
+const GUEST_NICENESS: i32 = 5;
 
 /// Starts under way at one time, per processor.
 const STARTS_PER_PROCESSOR: usize = 4;
@@ -127,51 +133,66 @@ pub fn run_with(options: WasmCellOptions, limits: RunLimits) -> Result<(), CellE
         engine: engine_digest(&engine),
     };
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let guests = guest_runtime(processors).map_err(CellError::Threads)?;
     let io = Builder::new_multi_thread()
         .worker_threads(IO_THREADS)
         .thread_name("io")
         .enable_all()
         .build()
         .map_err(CellError::Threads)?;
-    let cell = new_cell(engine, guests.handle().clone(), processors)?;
+    let actors = start_actors(&engine, io.handle(), processors).map_err(CellError::Threads)?;
+    let cell = new_cell(engine, actors.handle().clone(), io.handle().clone())?;
     let result = io.block_on(serve(identity, cell, &options.socket));
-    // Guests first; the ticker ends by itself once they and the engine are gone.
-    guests.shutdown_background();
+    // Guests first: they use the other's timers.
+    drop(actors);
     io.shutdown_background();
     result
 }
 
-fn guest_runtime(processors: usize) -> io::Result<Runtime> {
-    Builder::new_multi_thread()
-        .worker_threads(processors)
-        .thread_name("guest")
-        .event_interval(GUEST_POLLS_BETWEEN_EVENTS)
-        .global_queue_interval(GUEST_POLLS_BETWEEN_EVENTS)
-        // No I/O driver: guests have no sockets, and without it an idle worker sleeps cheaper.
-        .enable_time()
-        .build()
+/// The threads that run guests. Each is within the runtime `io`, for timers.
+fn start_actors(engine: &wasmtime::Engine, io: &Handle, threads: usize) -> io::Result<Executor> {
+    let engine = engine.weak();
+    let io = io.clone();
+    Executor::start(ExecutorOptions {
+        threads,
+        bell: Arc::new(move || {
+            if let Some(engine) = engine.upgrade() {
+                engine.increment_epoch();
+            }
+        }),
+        around: Arc::new(move |run| {
+            let _entered = io.enter();
+            // Of this thread alone. Refused in some containers, where it is not missed much.
+            if let Err(error) = rustix::process::nice(GUEST_NICENESS) {
+                tracing::debug!(%error, "Failed to lower the priority of a thread of guests");
+            }
+            run();
+        }),
+    })
 }
 
 fn new_cell(
     engine: wasmtime::Engine,
-    guests: Handle,
-    processors: usize,
+    actors: solo_actor::Handle,
+    io: Handle,
 ) -> Result<Arc<Cell>, CellError> {
     let artifacts = Arc::new(Artifacts::new(&engine).map_err(CellError::Engine)?);
     let shared = Arc::new(Shared {
-        ticker: Ticker::start(&engine).map_err(CellError::Threads)?,
         engine,
         routes: Arc::new(Routes::default()),
-        start_permits: Semaphore::new(STARTS_PER_PROCESSOR * processors),
+        start_permits: Semaphore::new(STARTS_PER_PROCESSOR * actors.threads()),
+        actors,
+        io,
+        cell: OnceLock::new(),
     });
-    Ok(Arc::new(Cell {
+    let cell = Arc::new(Cell {
         shared,
         artifacts,
         reports: Arc::new(Reports::new()),
-        guests,
         instances: RwLock::default(),
-    }))
+    });
+    // Set once, just after both were made.
+    let _ = cell.shared.cell.set(Arc::downgrade(&cell));
+    Ok(cell)
 }
 
 async fn serve(identity: Identity, cell: Arc<Cell>, socket: &Path) -> Result<(), CellError> {

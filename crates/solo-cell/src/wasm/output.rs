@@ -4,12 +4,15 @@
 //! told in a later line. Nothing here waits for a reader.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
 use super::clock;
 use super::failure::cut;
+use super::message::Trace;
+use super::slot::Figures;
 use crate::reports::{Report, Reports};
 
 /// Longest line; more is cut, and a line of output that is longer is split.
@@ -40,6 +43,7 @@ pub(crate) struct Logger {
     reports: Arc<Reports>,
     service: Arc<str>,
     instance: Arc<str>,
+    figures: Arc<Figures>,
     state: Mutex<State>,
 }
 
@@ -68,7 +72,12 @@ struct Bucket {
 
 impl Logger {
     /// The logger of `instance`.
-    pub(crate) fn new(reports: Arc<Reports>, service: Arc<str>, instance: Arc<str>) -> Self {
+    pub(crate) fn new(
+        reports: Arc<Reports>,
+        service: Arc<str>,
+        instance: Arc<str>,
+        figures: Arc<Figures>,
+    ) -> Self {
         let state = State {
             stdout: Lines::default(),
             stderr: Lines::default(),
@@ -76,7 +85,7 @@ impl Logger {
             dropped: 0,
             telling: false,
         };
-        Self { reports, service, instance, state: Mutex::new(state) }
+        Self { reports, service, instance, figures, state: Mutex::new(state) }
     }
 
     /// Takes one line of the `log` interface, or of the host about this instance.
@@ -156,11 +165,13 @@ impl Logger {
     }
 
     fn push(&self, level: &'static str, source: &'static str, message: String) {
+        let half = |half: usize| self.figures.trace[half].load(Ordering::Relaxed);
+        let trace = Trace([half(0), half(1)]);
         self.reports.push(
             clock::unix_ms(),
             Arc::clone(&self.service),
             Arc::clone(&self.instance),
-            Report::Log { level, message, source },
+            Report::Log { level, message, source, trace },
         );
     }
 }
@@ -271,7 +282,8 @@ mod tests {
     #[test]
     fn what_exceeds_the_rate_is_told() {
         let reports = Arc::new(Reports::new());
-        let logger = Arc::new(Logger::new(Arc::clone(&reports), "s".into(), "s-1".into()));
+        let logger =
+            Arc::new(Logger::new(Arc::clone(&reports), "s".into(), "s-1".into(), Arc::default()));
         for _ in 0..5_000 {
             logger.line("info", "x");
         }

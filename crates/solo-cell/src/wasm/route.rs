@@ -1,13 +1,14 @@
 //! Which instances a service's messages go to.
 //!
-//! Readers take no lock: a table is replaced as a whole. It holds what the kernel said and chooses
-//! among it; it does not start, stop or check anything.
+//! The kernel says it; this is the cell's copy. References keep the route that they found last and
+//! look again only when the generation has changed, so that a message costs one atomic read here. It
+//! holds what the kernel said and chooses among it; it does not start, stop or check anything.
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use arc_swap::ArcSwap;
-use parking_lot::Mutex;
+use parking_lot::RwLock;
 
 use super::failure::{Failure, Reason};
 use super::slot::Slot;
@@ -21,17 +22,21 @@ pub(crate) struct Route {
     pub(crate) name: String,
     /// In the kernel's order. May be empty while an update replaces them.
     pub(crate) instances: Vec<Arc<Slot>>,
+    /// Running sums of the weights of `instances`; empty: all the same.
+    sums: Vec<u64>,
+    /// Choices so far.
+    choices: AtomicU64,
 }
 
 /// All routes of the cell.
 #[derive(Debug, Default)]
 pub(crate) struct Routes {
-    table: ArcSwap<Table>,
-    /// Held while a new table is made.
-    writer: Mutex<()>,
+    /// Grows with each change.
+    generation: AtomicU64,
+    table: RwLock<Table>,
 }
 
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Default)]
 struct Table {
     by_name: HashMap<String, Arc<Route>>,
     by_service: HashMap<Arc<str>, Arc<Route>>,
@@ -40,8 +45,7 @@ struct Table {
 impl Routes {
     /// Replaces the route of a service. `None`: its name is not known any more.
     pub(crate) fn replace(&self, service: &str, route: Option<Route>) {
-        let _writer = self.writer.lock();
-        let mut table = Table::clone(&self.table.load());
+        let mut table = self.table.write();
         if let Some(old) = table.by_service.remove(service)
             && table.by_name.get(&old.name).is_some_and(|named| named.service == old.service)
         {
@@ -52,55 +56,85 @@ impl Routes {
             table.by_name.insert(route.name.clone(), Arc::clone(&route));
             table.by_service.insert(Arc::clone(&route.service), route);
         }
-        self.table.store(Arc::new(table));
+        self.generation.fetch_add(1, Ordering::Release);
     }
 
     /// Takes an instance that is gone out of its route; the name stays known.
     pub(crate) fn forget(&self, slot: &Arc<Slot>) {
-        let route = self.by_service(&slot.service.id);
-        let Some(route) = route.filter(|r| r.instances.iter().any(|i| Arc::ptr_eq(i, slot))) else {
+        let mut table = self.table.write();
+        let Some(route) = table.by_service.get(&slot.service.id) else { return };
+        if !route.instances.iter().any(|instance| Arc::ptr_eq(instance, slot)) {
             return;
-        };
-        let _writer = self.writer.lock();
-        let mut table = Table::clone(&self.table.load());
-        // Read again: the kernel may have replaced it meanwhile.
-        let route = table.by_service.get(&slot.service.id).map_or(route, Arc::clone);
-        let instances =
-            route.instances.iter().filter(|i| !Arc::ptr_eq(i, slot)).map(Arc::clone).collect();
-        let smaller = Arc::new(Route {
-            service: Arc::clone(&route.service),
-            name: route.name.clone(),
-            instances,
-        });
-        if table.by_name.get(&route.name).is_some_and(|named| named.service == route.service) {
-            table.by_name.insert(route.name.clone(), Arc::clone(&smaller));
         }
-        if table.by_service.contains_key(&slot.service.id) {
-            table.by_service.insert(Arc::clone(&route.service), smaller);
+        let left = route.weighted().filter(|(instance, _)| !Arc::ptr_eq(instance, slot));
+        let (instances, weights): (Vec<_>, Vec<_>) =
+            left.map(|(instance, weight)| (Arc::clone(instance), weight)).unzip();
+        let smaller =
+            Route::new(Arc::clone(&route.service), route.name.clone(), instances, &weights);
+        let smaller = Arc::new(smaller);
+        let is_named =
+            table.by_name.get(&smaller.name).map(|named| named.service == smaller.service);
+        if is_named == Some(true) {
+            table.by_name.insert(smaller.name.clone(), Arc::clone(&smaller));
         }
-        self.table.store(Arc::new(table));
+        table.by_service.insert(Arc::clone(&smaller.service), smaller);
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// Changes with each change of any route.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
     }
 
     /// The route of a name.
     pub(crate) fn by_name(&self, name: &str) -> Option<Arc<Route>> {
-        self.table.load().by_name.get(name).map(Arc::clone)
+        self.table.read().by_name.get(name).map(Arc::clone)
     }
 
     /// The route of a service.
     pub(crate) fn by_service(&self, service: &str) -> Option<Arc<Route>> {
-        self.table.load().by_service.get(service).map(Arc::clone)
+        self.table.read().by_service.get(service).map(Arc::clone)
     }
 
     /// Everything, by service id.
     pub(crate) fn all(&self) -> Vec<Arc<Route>> {
-        let mut routes: Vec<_> = self.table.load().by_service.values().map(Arc::clone).collect();
+        let mut routes: Vec<_> = self.table.read().by_service.values().map(Arc::clone).collect();
         routes.sort_by(|a, b| a.service.cmp(&b.service));
         routes
     }
 }
 
 impl Route {
-    /// The least loaded instance that takes messages.
+    /// A route. `weights` are relative, one per instance; fewer, or all zero: all the same.
+    pub(crate) fn new(
+        service: Arc<str>,
+        name: String,
+        instances: Vec<Arc<Slot>>,
+        weights: &[u32],
+    ) -> Self {
+        let uneven = weights.len() == instances.len()
+            && weights.iter().any(|weight| *weight > 0)
+            && weights.windows(2).any(|pair| pair[0] != pair[1]);
+        let mut sum = 0;
+        let sums = weights.iter().filter(|_| uneven).map(|weight| {
+            sum += u64::from(*weight);
+            sum
+        });
+        let sums = sums.collect();
+        Self { service, name, instances, sums, choices: AtomicU64::new(0) }
+    }
+
+    /// The instances with their weights.
+    fn weighted(&self) -> impl Iterator<Item = (&Arc<Slot>, u32)> {
+        let weight = |index: usize| {
+            let Some(sum) = self.sums.get(index) else { return 1 };
+            let before = index.checked_sub(1).map_or(0, |before| self.sums[before]);
+            u32::try_from(sum - before).unwrap_or(u32::MAX)
+        };
+        self.instances.iter().enumerate().map(move |(index, slot)| (slot, weight(index)))
+    }
+
+    /// Of two that are drawn by weight, the less loaded one that takes messages.
     ///
     /// # Errors
     /// `UNAVAILABLE` or `COMPLETED` when none does.
@@ -109,13 +143,34 @@ impl Route {
         if let [only] = self.instances.as_slice() {
             return Ok(only);
         }
-        let open = self.instances.iter().filter(|slot| slot.is_open());
-        open.min_by_key(|slot| slot.load()).ok_or_else(|| match self.instances.first() {
+        let drawn = [self.draw(), self.draw()];
+        let open = drawn.into_iter().flatten().filter(|slot| slot.is_open());
+        if let Some(slot) = open.min_by_key(|slot| slot.load()) {
+            return Ok(slot);
+        }
+        let weighted = self.weighted().filter(|(slot, weight)| *weight > 0 && slot.is_open());
+        let best = weighted.min_by_key(|(slot, _)| slot.load());
+        best.map(|(slot, _)| slot).ok_or_else(|| match self.instances.first() {
             Some(slot) => slot.closed(),
             None => Failure::new(
                 Reason::Unavailable,
                 format!("{} has no instance at the moment", self.name),
             ),
         })
+    }
+
+    /// An instance by weight. Numbers that are spread well, not secret ones: no lock, no entropy.
+    fn draw(&self) -> Option<&Arc<Slot>> {
+        let count = self.choices.fetch_add(1, Ordering::Relaxed);
+        let mut random = count.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        random ^= random >> 32;
+        let total = self.sums.last().copied().unwrap_or(self.instances.len() as u64).max(1);
+        let point = random % total;
+        let index = if self.sums.is_empty() {
+            usize::try_from(point).unwrap_or(0)
+        } else {
+            self.sums.partition_point(|sum| *sum <= point)
+        };
+        self.instances.get(index)
     }
 }

@@ -14,9 +14,10 @@ use tonic::{Request, Response, Status};
 use super::cell::{Cell, StartError};
 use super::clock::whole_ms;
 use super::failure::Failure;
-use super::message::{Answer, Input};
+use super::message::{Answer, Input, Trace};
 use super::service::Service;
 use super::slot::{Slot, StopReason};
+use super::violations::Violation;
 use crate::reports::{Entry, Report};
 
 /// Reports that are taken out of the ring at one time: enough to keep a stream busy, little enough
@@ -104,8 +105,8 @@ impl CellService for Server {
         &self,
         request: Request<wire::RouteRequest>,
     ) -> Result<Response<wire::RouteResponse>, Status> {
-        let wire::RouteRequest { service, name, instances, weights: _ } = request.into_inner();
-        self.cell.route(&service, &name, &instances);
+        let wire::RouteRequest { service, name, instances, weights } = request.into_inner();
+        self.cell.route(&service, &name, &instances, &weights);
         Ok(Response::new(wire::RouteResponse {}))
     }
 
@@ -115,7 +116,7 @@ impl CellService for Server {
     ) -> Result<Response<wire::CallResponse>, Status> {
         use wire::call_request::Input as In;
         use wire::call_response::Output as Out;
-        let wire::CallRequest { service, function, input, timeout_ms, trace_id: _ } =
+        let wire::CallRequest { service, function, input, timeout_ms, trace_id } =
             request.into_inner();
         let input = match input {
             None => Input::None,
@@ -123,7 +124,8 @@ impl CellService for Server {
             Some(In::Payload(bytes)) => Input::Payload(bytes),
         };
         check_size(&input)?;
-        let output = match self.cell.call(&service, function, input, timeout_ms).await {
+        let trace = Trace::from_bytes(&trace_id).or_draw();
+        let output = match self.cell.call(&service, function, input, timeout_ms, trace).await {
             Ok(Answer::Json(json)) => Out::Json(json),
             Ok(Answer::Payload(bytes)) => Out::Payload(bytes),
             Err(failure) => Out::Failure(failure_message(failure)),
@@ -136,14 +138,15 @@ impl CellService for Server {
         request: Request<wire::SendRequest>,
     ) -> Result<Response<wire::SendResponse>, Status> {
         use wire::send_request::Input as In;
-        let wire::SendRequest { service, function, input, trace_id: _ } = request.into_inner();
+        let wire::SendRequest { service, function, input, trace_id } = request.into_inner();
         let input = match input {
             None => Input::None,
             Some(In::JsonArguments(json)) => Input::Json(json),
             Some(In::Payload(bytes)) => Input::Payload(bytes),
         };
         check_size(&input)?;
-        let failure = self.cell.send(&service, function, input).err().map(failure_message);
+        let trace = Trace::from_bytes(&trace_id).or_draw();
+        let failure = self.cell.send(&service, function, input, trace).err().map(failure_message);
         Ok(Response::new(wire::SendResponse { failure }))
     }
 
@@ -202,7 +205,7 @@ fn check_size(input: &Input) -> Result<(), Status> {
     )))
 }
 
-fn failure_message(failure: Failure) -> wire::Failure {
+pub(super) fn failure_message(failure: Failure) -> wire::Failure {
     wire::Failure {
         reason: failure.reason.as_str().to_owned(),
         message: failure.message,
@@ -221,40 +224,66 @@ fn exit_message(exit: Exit) -> wire::Exit {
     }
 }
 
-fn instance_message(slot: &Slot) -> wire::Instance {
+pub(super) fn instance_message(slot: &Slot) -> wire::Instance {
     let phase = slot.phase();
     let figures = &slot.figures;
+    let cpu = slot.cpu();
+    let mailbox_bytes = slot.mailbox.bytes() as u64;
+    let family = slot.family.as_ref();
     let running = phase.running_since.filter(|_| phase.state == InstanceState::Running);
     wire::Instance {
         id: slot.id.to_string(),
         service: slot.service.id.to_string(),
         revision: slot.service.revision,
         state: phase.state.as_str().to_owned(),
-        memory_bytes: figures.memory_bytes.load(Ordering::Relaxed),
-        cpu_us: figures.cpu_ns.load(Ordering::Relaxed) / 1_000,
+        memory_bytes: figures.memory_bytes.load(Ordering::Relaxed)
+            + figures.host_bytes.load(Ordering::Relaxed)
+            + mailbox_bytes,
+        mailbox_bytes,
+        cpu_us: cpu.cpu_ns / 1_000,
+        throttled_us: cpu.throttled_ns / 1_000,
         mailbox_depth: slot.mailbox.depth() as u64,
         restarts: figures.restarts.load(Ordering::Relaxed),
         uptime_ms: running.map_or(0, |since| whole_ms(since.elapsed())),
         last_exit: phase.last_exit.map(exit_message),
         handled: figures.handled.load(Ordering::Relaxed),
         errors: figures.errors.load(Ordering::Relaxed),
-        ..wire::Instance::default()
+        parent: family.map(|family| family.parent.to_string()).unwrap_or_default(),
+        child_name: family.map(|family| family.name.clone()).unwrap_or_default(),
+        group: family.map_or(0, |family| family.group),
+        strategy: family.map(|family| family.strategy.to_owned()).unwrap_or_default(),
+        violations: slot.violations.all().into_iter().map(violation_message).collect(),
+    }
+}
+
+fn violation_message(violation: Violation) -> wire::Violation {
+    wire::Violation {
+        limit: violation.limit.as_str().to_owned(),
+        action: violation.action.as_str().to_owned(),
+        count: violation.count,
+        message: violation.message,
     }
 }
 
 fn report_message(entry: Entry) -> wire::ReportsResponse {
     use wire::reports_response::Report as Out;
     let report = match entry.report {
-        Report::Log { level, message, source } => Out::Log(wire::Log {
+        Report::Log { level, message, source, trace } => Out::Log(wire::Log {
             level: level.to_owned(),
             message,
             source: source.to_owned(),
-            trace_id: String::new(),
+            trace_id: trace.text(),
         }),
         Report::State { state, restarts, exit } => Out::State(wire::StateChange {
             state: state.as_str().to_owned(),
             restarts,
             exit: exit.map(exit_message),
+        }),
+        Report::Violation { limit, action, count, message } => Out::Violation(wire::Violation {
+            limit: limit.to_owned(),
+            action: action.as_str().to_owned(),
+            count,
+            message,
         }),
         Report::Missed(count) => Out::Missed(count),
     };

@@ -8,8 +8,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use solo_actor::MailboxBounds;
+use solo_actor::core::{Quota, QuotaMode, Tier};
 use solo_api::cell::v1 as wire;
-use solo_types::{RestartMode, RestartPolicy, ServiceId, ServiceKind};
+use solo_types::{LimitAction, RestartMode, RestartPolicy, ServiceId, ServiceKind};
+
+use super::slot::MEMORY_CEILING_BYTES;
+
+/// Bytes that may wait in one mailbox: eight of the largest messages. The limit of messages alone
+/// would let 10,000 of 4 MiB take 40 GiB.
+const MAILBOX_BYTES_MAX: usize = 32 << 20;
 
 /// What a service may do to another one.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -18,6 +26,8 @@ pub(crate) struct Rights {
     pub(crate) call: bool,
     /// Send to it.
     pub(crate) send: bool,
+    /// Start children from its code.
+    pub(crate) execute: bool,
 }
 
 /// How an instance is asked for its health.
@@ -34,7 +44,7 @@ pub(crate) struct HealthCheck {
 }
 
 /// One revision of a service. Its instances share it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Service {
     /// `NODE-SERVICE`.
     pub(crate) id: Arc<str>,
@@ -48,10 +58,22 @@ pub(crate) struct Service {
     pub(crate) artifact_path: PathBuf,
     /// Core module rather than component.
     pub(crate) core_module: bool,
-    /// All memories and tables of an instance.
+    /// Which services it goes ahead of.
+    pub(crate) tier: Tier,
+    /// Children of an instance, and theirs.
+    pub(crate) max_processes: u64,
+    /// All memories, tables and host-side queues of an instance.
     pub(crate) max_memory_bytes: u64,
-    /// Messages that may wait.
+    /// Relative share of processor time.
+    pub(crate) cpu_shares: u64,
+    /// Of one processor; 0: no quota.
+    pub(crate) cpu_quota_percent: u8,
+    /// Messages that may wait without an alert.
     pub(crate) message_queue_limit: u64,
+    /// Messages that may wait.
+    pub(crate) message_queue_max: u64,
+    /// What happens when a limit is exceeded.
+    pub(crate) limit_action: LimitAction,
     /// From start to ready.
     pub(crate) startup_timeout_ms: u64,
     /// From the wish to stop to force.
@@ -98,6 +120,25 @@ impl Service {
             backoff_initial_ms: spec.backoff_initial_ms,
             backoff_max_ms: spec.backoff_max_ms,
         };
+        let tier = match spec.tier.as_str() {
+            "" | "user" => Tier::User,
+            "system" => Tier::System,
+            other => return Err(wrong("tier", &other)),
+        };
+        let limit_action = match spec.limit_action.as_str() {
+            "" => LimitAction::Kill,
+            name => LimitAction::from_name(name).ok_or_else(|| wrong("limit_action", &name))?,
+        };
+        let cpu_quota_percent = u8::try_from(spec.cpu_quota_percent)
+            .ok()
+            .filter(|percent| *percent <= 100)
+            .ok_or_else(|| wrong("cpu_quota_percent", &spec.cpu_quota_percent))?;
+        let message_queue_limit = spec.message_queue_limit.max(1);
+        let message_queue_max = match spec.message_queue_max {
+            0 => message_queue_limit.saturating_mul(2),
+            max if max < message_queue_limit => return Err(wrong("message_queue_max", &max)),
+            max => max,
+        };
         restart.validate().map_err(|problem| wrong("restart", &problem.cause))?;
         if spec.artifact_path.is_empty() {
             return Err(wrong("artifact_path", &""));
@@ -109,8 +150,14 @@ impl Service {
             kind,
             artifact_path: PathBuf::from(spec.artifact_path),
             core_module: spec.core_module,
+            tier,
+            max_processes: spec.max_processes,
             max_memory_bytes: spec.max_memory_bytes,
-            message_queue_limit: spec.message_queue_limit.max(1),
+            cpu_shares: spec.cpu_shares,
+            cpu_quota_percent,
+            message_queue_limit,
+            message_queue_max,
+            limit_action,
             startup_timeout_ms: spec.startup_timeout_ms.max(1),
             shutdown_timeout_ms: spec.shutdown_timeout_ms,
             restart,
@@ -120,7 +167,11 @@ impl Service {
             grants: spec
                 .grants
                 .into_iter()
-                .map(|grant| (grant.service, Rights { call: grant.call, send: grant.send }))
+                .map(|grant| {
+                    let rights =
+                        Rights { call: grant.call, send: grant.send, execute: grant.execute };
+                    (grant.service, rights)
+                })
                 .collect(),
             health_check: spec.health_check.map(|check| HealthCheck {
                 function: check.function,
@@ -129,5 +180,36 @@ impl Service {
                 failures_max: check.failures_max.max(1),
             }),
         })
+    }
+
+    /// Bounds of the mailbox of an instance. Where limits throttle, the threshold is the bound.
+    pub(crate) fn mailbox_bounds(&self) -> MailboxBounds {
+        let messages_max = match self.limit_action {
+            LimitAction::Throttle => self.message_queue_limit,
+            LimitAction::Kill | LimitAction::Warn => self.message_queue_max,
+        };
+        let number = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        MailboxBounds {
+            alert: number(self.message_queue_limit),
+            messages_max: number(messages_max),
+            bytes_max: MAILBOX_BYTES_MAX,
+        }
+    }
+
+    /// Memory that an instance can have at most.
+    pub(crate) fn memory_ceiling_bytes(&self) -> u64 {
+        match self.limit_action {
+            LimitAction::Warn => MEMORY_CEILING_BYTES,
+            LimitAction::Kill | LimitAction::Throttle => self.max_memory_bytes,
+        }
+    }
+
+    /// The hard quota of processor time.
+    pub(crate) fn quota(&self) -> Option<Quota> {
+        let mode = match self.limit_action {
+            LimitAction::Throttle => QuotaMode::Throttle,
+            LimitAction::Kill | LimitAction::Warn => QuotaMode::Watch,
+        };
+        (self.cpu_quota_percent > 0).then_some(Quota { percent: self.cpu_quota_percent, mode })
     }
 }

@@ -3,41 +3,51 @@
 //! Holds the mailbox, the figures and the order that the kernel gave last. It runs nothing: the task
 //! in `instance` does, and everything here is what the two share.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use parking_lot::Mutex;
-use solo_types::{Exit, ExitReason, InstanceState, ServiceKind};
+use solo_actor::{Actor, CpuFigures, Mailbox, PushError, Ticket};
+use solo_types::{Exit, ExitReason, InstanceState, LimitAction, RestartMode, ServiceKind};
 use tokio::sync::{oneshot, watch};
 
 use super::artifact::Artifact;
 use super::clock;
-use super::failure::{Failure, Reason};
-use super::mailbox::{MAILBOX_BYTES_MAX, Mailbox, PushError, Ticket};
-use super::message::{Answer, Envelope, Work};
+use super::failure::{Failure, Fault, Reason};
+use super::group::Processes;
+use super::message::{Answer, Chain, Envelope, Reply, Trace, Work};
+use super::monitor::Watchers;
 use super::output::Logger;
 use super::service::Service;
+use super::violations::{Limit, Violations};
+use super::wait::Wait;
 use crate::reports::{Report, Reports};
 
-/// Longest chain of waiting instances that is followed: a longer one is answered by its timeout.
-const WAIT_CHAIN_MAX: usize = 64;
+/// A message may be handled for so long while its instance's mailbox is full; then, where limits
+/// kill, the instance counts as stuck.
+const STUCK_NS: u64 = 1_000_000_000;
+
+/// What no action of a limit lifts: the address space of a memory.
+pub(crate) const MEMORY_CEILING_BYTES: u64 = 4 << 30;
 
 /// Counters that one task writes and others read.
 #[derive(Debug, Default)]
 pub(crate) struct Figures {
     /// Memories and tables of the incarnation that lives.
     pub(crate) memory_bytes: AtomicU64,
-    /// Time spent in polls, over all incarnations.
-    pub(crate) cpu_ns: AtomicU64,
+    /// Host-side memory that it asked for beside its mailbox: payloads of timers.
+    pub(crate) host_bytes: AtomicU64,
     /// Calls and sends that were finished.
     pub(crate) handled: AtomicU64,
     /// Of these, how many failed.
     pub(crate) errors: AtomicU64,
     /// Incarnations after the first.
     pub(crate) restarts: AtomicU64,
-    /// A message is being handled.
-    pub(crate) busy: AtomicBool,
+    /// Since when a message is being handled; 0: none is.
+    pub(crate) busy_since_ns: AtomicU64,
+    /// Chain of the message that is being handled; all zero: none.
+    pub(crate) trace: [AtomicU64; 2],
 }
 
 /// What the kernel wants. Later variants are stronger; nothing leads back.
@@ -59,7 +69,7 @@ pub(crate) enum Order {
     },
 }
 
-/// Why the kernel ends an instance.
+/// Why an instance is ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StopReason {
     /// By Kill.
@@ -99,32 +109,107 @@ pub(crate) struct Phase {
     pub(crate) last_exit: Option<Exit>,
 }
 
+/// Where a child that a guest started belongs.
+#[derive(Debug)]
+pub(crate) struct Family {
+    /// Id of the instance that started it.
+    pub(crate) parent: Arc<str>,
+    /// Its name in its group.
+    pub(crate) name: String,
+    /// The group, from 1.
+    pub(crate) group: u32,
+    /// How the group is supervised.
+    pub(crate) strategy: &'static str,
+    /// When the group starts it again.
+    pub(crate) mode: RestartMode,
+}
+
+/// The groups of children that an instance has.
+#[derive(Debug)]
+pub(crate) struct Groups {
+    live: watch::Sender<usize>,
+    last: AtomicU32,
+    children: AtomicU64,
+}
+
+impl Groups {
+    fn new() -> Self {
+        Self { live: watch::Sender::new(0), last: AtomicU32::new(0), children: AtomicU64::new(0) }
+    }
+
+    /// A new one; answers its number, from 1.
+    pub(crate) fn begin(&self) -> u32 {
+        self.live.send_modify(|live| *live += 1);
+        self.last.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// One has ended, with all its children.
+    pub(crate) fn end(&self) {
+        self.live.send_modify(|live| *live -= 1);
+    }
+
+    /// How many there are.
+    pub(crate) fn count(&self) -> usize {
+        *self.live.borrow()
+    }
+
+    /// Waits until there are none.
+    pub(crate) async fn none(&self) {
+        if self.count() > 0 {
+            // The sender is here.
+            let _ = self.live.subscribe().wait_for(|live| *live == 0).await;
+        }
+    }
+
+    /// Number of a new child, from 1.
+    pub(crate) fn next_child(&self) -> u64 {
+        self.children.fetch_add(1, Ordering::Relaxed) + 1
+    }
+}
+
 /// One instance.
 #[derive(Debug)]
 pub(crate) struct Slot {
-    /// `NODE-SERVICE-NUMBER`.
+    /// `NODE-SERVICE-NUMBER`; of a child, `PARENT.NUMBER`.
     pub(crate) id: Arc<str>,
     /// What it is an instance of.
     pub(crate) service: Arc<Service>,
     /// Its code.
     pub(crate) artifact: Arc<Artifact>,
+    /// `None`: the kernel started it.
+    pub(crate) family: Option<Family>,
     /// Its mailbox; survives restarts.
-    pub(crate) mailbox: Mailbox,
+    pub(crate) mailbox: Mailbox<Envelope>,
     /// Its counters.
     pub(crate) figures: Arc<Figures>,
     /// Takes its output.
     pub(crate) logger: Arc<Logger>,
     /// How the first start went.
     pub(crate) first_start: watch::Sender<FirstStart>,
-    /// `None` while the task lives.
+    /// `None` while the actor lives.
     pub(crate) ended: watch::Sender<Option<Ended>>,
+    /// What it waits for.
+    pub(crate) wait: Wait,
+    /// Who wants to know of its end.
+    pub(crate) watchers: Watchers,
+    /// Its groups of children.
+    pub(crate) groups: Groups,
+    /// Its children, and theirs; of a child, those of the instance at the top.
+    pub(crate) processes: Arc<Processes>,
+    /// Limits that it exceeded.
+    pub(crate) violations: Violations,
     order: watch::Sender<Order>,
+    /// There is an order or a fault: the actor looks at both before it goes on.
+    attention: AtomicBool,
+    /// What others found wrong with the incarnation that lives.
+    fault: Mutex<Option<Fault>>,
+    /// How the incarnation that is being dropped ended.
+    last_words: Mutex<Option<Exit>>,
     phase: Mutex<Phase>,
     /// Its start was taken back: what it comes to is no news.
     taken_back: AtomicBool,
     reports: Arc<Reports>,
-    /// The instance whose answer this one waits for.
-    waits_for: Mutex<Option<Arc<Slot>>>,
+    actor: OnceLock<Actor>,
 }
 
 impl StopReason {
@@ -170,25 +255,106 @@ impl Slot {
         id: Arc<str>,
         service: Arc<Service>,
         artifact: Arc<Artifact>,
+        family: Option<(Family, Arc<Processes>)>,
         reports: Arc<Reports>,
     ) -> Arc<Self> {
-        let logger = Logger::new(Arc::clone(&reports), Arc::clone(&service.id), Arc::clone(&id));
+        let (family, processes) = match family {
+            Some((family, processes)) => (Some(family), processes),
+            None => (None, Processes::new(service.max_processes)),
+        };
+        let figures = Arc::new(Figures::default());
+        let names = (Arc::clone(&service.id), Arc::clone(&id));
+        let logger = Logger::new(Arc::clone(&reports), names.0, names.1, Arc::clone(&figures));
         let phase = Phase { state: InstanceState::Starting, running_since: None, last_exit: None };
         Arc::new(Self {
             id,
-            mailbox: Mailbox::new(service.message_queue_limit),
+            mailbox: Mailbox::new(service.mailbox_bounds()),
             service,
             artifact,
-            figures: Arc::new(Figures::default()),
+            family,
+            figures,
             logger: Arc::new(logger),
             first_start: watch::Sender::new(FirstStart::Pending),
             ended: watch::Sender::new(None),
+            wait: Wait::default(),
+            watchers: Watchers::default(),
+            groups: Groups::new(),
+            processes,
+            violations: Violations::default(),
             order: watch::Sender::new(Order::Run),
+            attention: AtomicBool::new(false),
+            fault: Mutex::new(None),
+            last_words: Mutex::new(None),
             phase: Mutex::new(phase),
             taken_back: AtomicBool::new(false),
             reports,
-            waits_for: Mutex::new(None),
+            actor: OnceLock::new(),
         })
+    }
+
+    /// The actor that runs it. Set once, before it runs.
+    pub(crate) fn set_actor(&self, actor: Actor) {
+        // A second one would be a bug; the first one stays.
+        let _ = self.actor.set(actor);
+    }
+
+    /// Makes the actor run.
+    pub(crate) fn wake(&self) {
+        if let Some(actor) = self.actor.get() {
+            actor.wake();
+        }
+    }
+
+    /// Wakes the actor by `deadline_ns` at the latest.
+    pub(crate) fn wake_by(&self, deadline_ns: u64, now_ns: u64) {
+        if let Some(actor) = self.actor.get() {
+            actor.wake_by(deadline_ns, now_ns);
+        }
+    }
+
+    /// Processor time, over all incarnations.
+    pub(crate) fn cpu(&self) -> CpuFigures {
+        self.actor.get().map(Actor::cpu).unwrap_or_default()
+    }
+
+    fn interrupt(&self) {
+        self.attention.store(true, Ordering::Release);
+        if let Some(actor) = self.actor.get() {
+            actor.interrupt();
+        }
+    }
+
+    /// Ends the incarnation that lives with this fault.
+    pub(crate) fn inject(&self, fault: Fault) {
+        self.fault.lock().get_or_insert(fault);
+        self.interrupt();
+    }
+
+    /// Whether there is an order or a fault to be looked at.
+    pub(crate) fn wants_attention(&self) -> bool {
+        self.attention.load(Ordering::Acquire)
+    }
+
+    /// The fault that was found from outside, once.
+    pub(crate) fn take_fault(&self) -> Option<Fault> {
+        self.fault.lock().take()
+    }
+
+    /// How the incarnation ended that is about to be dropped: for whom it was handling a message.
+    pub(crate) fn set_last_words(&self, exit: Exit) {
+        *self.last_words.lock() = Some(exit);
+    }
+
+    /// As set, once.
+    pub(crate) fn last_words(&self) -> Option<Exit> {
+        self.last_words.lock().take()
+    }
+
+    /// A new incarnation starts: faults of the last one are not its own.
+    pub(crate) fn renew(&self) {
+        drop(self.take_fault());
+        drop(self.last_words());
+        self.attention.store(*self.order.borrow() != Order::Run, Ordering::Release);
     }
 
     /// Gives an order. A weaker one than the last, or a later deadline, changes nothing.
@@ -210,7 +376,13 @@ impl Slot {
         // Also for a kill: what was not taken yet will not be.
         if changed {
             self.mailbox.close();
+            self.interrupt();
         }
+    }
+
+    /// The order as it stands.
+    pub(crate) fn order(&self) -> Order {
+        *self.order.borrow()
     }
 
     /// The order, and its changes.
@@ -268,7 +440,8 @@ impl Slot {
 
     /// How much waits here, for the choice of the least loaded instance.
     pub(crate) fn load(&self) -> usize {
-        self.mailbox.depth() + usize::from(self.figures.busy.load(Ordering::Relaxed))
+        let is_busy = self.figures.busy_since_ns.load(Ordering::Relaxed) > 0;
+        self.mailbox.depth() + usize::from(is_busy)
     }
 
     /// Whether messages are taken now.
@@ -307,20 +480,108 @@ impl Slot {
             let message = format!("{} is a program and takes no messages", self.service.name);
             return Err(Failure::new(Reason::NotCallable, message));
         }
-        self.mailbox.push(envelope).map_err(|error| {
-            let bound = match error {
-                PushError::Closed => return self.closed(),
-                PushError::Full => {
-                    format!("message_queue_limit = {}", self.service.message_queue_limit)
+        match self.mailbox.push(envelope, self.room_bytes()) {
+            Ok(pushed) => {
+                if pushed.alert {
+                    self.alert();
                 }
-                PushError::FullOfBytes => {
-                    format!("together they may have {} MiB", MAILBOX_BYTES_MAX >> 20)
-                }
-            };
-            let (name, depth) = (&self.service.name, self.mailbox.depth());
-            let message = format!("the mailbox of {name} is full: {depth} messages wait ({bound})");
-            Failure::new(Reason::Overloaded, message)
-        })
+                self.wake();
+                Ok(pushed.ticket)
+            }
+            Err(error) => Err(self.refused(error)),
+        }
+    }
+
+    /// Queues a message that was promised; one that is bounded by its promises.
+    pub(crate) fn push_promised(&self, envelope: Envelope) {
+        // Closed: nobody is left to be told.
+        if self.mailbox.push_promised(envelope).is_ok() {
+            self.wake();
+        }
+    }
+
+    /// Puts the health check in front of everything.
+    pub(crate) fn put_health(&self, envelope: Envelope) {
+        if self.mailbox.put_urgent(envelope) {
+            self.wake();
+        }
+    }
+
+    /// Memory that is left for messages.
+    fn room_bytes(&self) -> usize {
+        let figures = &self.figures;
+        let used = figures.memory_bytes.load(Ordering::Relaxed)
+            + figures.host_bytes.load(Ordering::Relaxed);
+        let room = self.service.memory_ceiling_bytes().saturating_sub(used);
+        usize::try_from(room).unwrap_or(usize::MAX)
+    }
+
+    /// Whether `bytes` more on the host are within the limit of its memory.
+    pub(crate) fn has_room(&self, bytes: usize) -> bool {
+        self.mailbox.bytes().saturating_add(bytes) <= self.room_bytes()
+    }
+
+    fn alert(&self) {
+        let limit = self.service.message_queue_limit;
+        let action = match self.service.limit_action {
+            LimitAction::Throttle => LimitAction::Throttle,
+            LimitAction::Kill | LimitAction::Warn => LimitAction::Warn,
+        };
+        self.violated(Limit::MessageQueue, action, || {
+            format!("more than message_queue_limit = {limit} messages wait")
+        });
+    }
+
+    /// Counts that a limit was exceeded.
+    pub(crate) fn violated(
+        &self,
+        limit: Limit,
+        action: LimitAction,
+        message: impl FnOnce() -> String,
+    ) {
+        let names = (&self.service.id, &self.id);
+        self.violations.note(names, &self.reports, limit, action, message);
+    }
+
+    /// Why a message was not queued.
+    fn refused(&self, error: PushError) -> Failure {
+        let bounds = self.mailbox.bounds();
+        let (limit, bound) = match error {
+            PushError::Closed => return self.closed(),
+            PushError::Full if self.service.limit_action == LimitAction::Throttle => {
+                (Limit::MessageQueue, format!("message_queue_limit = {}", bounds.messages_max))
+            }
+            PushError::Full => {
+                (Limit::MessageQueueMax, format!("message_queue_max = {}", bounds.messages_max))
+            }
+            PushError::FullOfBytes if self.room_bytes() < bounds.bytes_max => (
+                Limit::Memory,
+                format!("max_memory_bytes = {}, messages included", self.service.max_memory_bytes),
+            ),
+            PushError::FullOfBytes => (
+                Limit::MessageQueueMax,
+                format!("together they may have {} MiB", bounds.bytes_max >> 20),
+            ),
+        };
+        let (name, depth) = (&self.service.name, self.mailbox.depth());
+        let message = format!("the mailbox of {name} is full: {depth} messages wait ({bound})");
+        let kills = self.service.limit_action == LimitAction::Kill && self.is_stuck();
+        let action = if kills { LimitAction::Kill } else { LimitAction::Throttle };
+        self.violated(limit, action, || message.clone());
+        if kills {
+            self.inject(Fault::limit(format!(
+                "{message}, and one was being handled for over {} ms",
+                STUCK_NS / 1_000_000
+            )));
+        }
+        Failure::new(Reason::Overloaded, message)
+    }
+
+    /// Whether one message takes long. A sender alone cannot bring that about: what is flooded and
+    /// goes on is not ended for it.
+    fn is_stuck(&self) -> bool {
+        let since_ns = self.figures.busy_since_ns.load(Ordering::Relaxed);
+        since_ns > 0 && solo_actor::clock::now_ns().saturating_sub(since_ns) > STUCK_NS
     }
 
     /// Queues a message and waits for its answer. Dropping the future withdraws the message if it was
@@ -332,9 +593,14 @@ impl Slot {
         self: &Arc<Self>,
         work: Work,
         deadline: Instant,
+        trace: Trace,
     ) -> Result<Answer, Failure> {
         let (reply, answer) = oneshot::channel();
-        let ticket = self.push(Envelope { work, reply: Some(reply), deadline: Some(deadline) })?;
+        let left = deadline.saturating_duration_since(Instant::now());
+        let left_ns = u64::try_from(left.as_nanos()).unwrap_or(u64::MAX);
+        let deadline_ns = solo_actor::clock::now_ns().saturating_add(left_ns);
+        let chain = Chain { deadline_ns, trace };
+        let ticket = self.push(Envelope { work, reply: Reply::Outside(reply), chain })?;
         let mut waiting = Withdraw { slot: self, ticket: Some(ticket) };
         let timeout = || {
             let message = format!("{} did not answer in time", self.service.name);
@@ -351,29 +617,6 @@ impl Slot {
             Err(_) => Err(timeout()),
         }
     }
-
-    /// Notes that this instance waits for `callee` until the guard is dropped. `None`: `callee`
-    /// waits, over whatever chain, for this one.
-    ///
-    /// An instance handles one message at a time, so that it waits for one other at most, and a cycle
-    /// of waiting is a deadlock whichever messages it is made of. Each side notes first and looks
-    /// then: of two that close a cycle at the same moment, at least one sees it.
-    pub(crate) fn wait_for<'a>(self: &'a Arc<Self>, callee: &Arc<Self>) -> Option<Waiting<'a>> {
-        *self.waits_for.lock() = Some(Arc::clone(callee));
-        let waiting = Waiting(self);
-        let mut current = Arc::clone(callee);
-        for _ in 0..WAIT_CHAIN_MAX {
-            if Arc::ptr_eq(&current, self) {
-                return None;
-            }
-            let next = current.waits_for.lock().clone();
-            match next {
-                Some(next) => current = next,
-                None => return Some(waiting),
-            }
-        }
-        Some(waiting)
-    }
 }
 
 /// Removes a message that nobody waits for any more.
@@ -387,15 +630,5 @@ impl Drop for Withdraw<'_> {
         if let Some(ticket) = self.ticket {
             self.slot.mailbox.remove(ticket);
         }
-    }
-}
-
-/// An instance waits for another one.
-#[derive(Debug)]
-pub(crate) struct Waiting<'a>(&'a Slot);
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        *self.0.waits_for.lock() = None;
     }
 }

@@ -1,32 +1,87 @@
-//! `solo:service/messaging`: messages between services of this cell, in memory.
+//! `solo:service/messaging` and `solo:service/context`: messages between services of this cell, in
+//! memory, and what is known of the one that is being handled.
 //!
-//! A reference is made by `lookup` alone, for services that the deployment granted; what was not
-//! granted looks the same as what does not exist. References go by name, so that they follow
-//! updates.
+//! A reference is made here alone: by `lookup` for services that the deployment granted, and for
+//! children. What was not granted looks the same as what does not exist. References of services go by
+//! name, so that they follow updates.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
+use solo_actor::current;
 use solo_types::bounds::{CALL_TIMEOUT_MS_MAX, MESSAGE_BYTES_MAX};
 use wasmtime::component::Resource;
 
 use super::super::failure::{Failure, Reason};
-use super::super::message::{Answer, Envelope, Input, Work};
-use super::super::route::Route;
+use super::super::group::Address;
+use super::super::message::{Answer, Chain, Envelope, Input, Trace, Work};
+use super::super::route::{Route, Routes};
 use super::super::service::Rights;
 use super::super::slot::Slot;
 use super::ComponentState;
+use super::bindings::solo::service::context::Host as ContextHost;
 use super::bindings::solo::service::messaging::{Host, HostServiceRef, MessageError};
 
 /// Timeout of a call that states none, as the interface says.
 const CALL_TIMEOUT_MS_DEFAULT: u64 = 5_000;
 
-/// A service that this one may reach.
+/// Nanoseconds of a millisecond.
+const MS_NS: u64 = 1_000_000;
+
+/// A service, or a child, that this one may reach.
 #[derive(Debug, Clone)]
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 pub struct ServiceRef {
     name: Arc<str>,
     rights: Rights,
+    target: Target,
+}
+
+#[derive(Debug, Clone)]
+enum Target {
+    /// What the routes say; kept until they change.
+    Named { generation: u64, route: Arc<Route> },
+    /// What the child's address says; kept until that changes.
+    Child { generation: u64, route: Arc<Route>, address: Arc<Address> },
+}
+
+impl ServiceRef {
+    /// A reference to a child.
+    pub(super) fn child(name: &str, address: Arc<Address>) -> Self {
+        let rights = Rights { call: true, send: true, execute: false };
+        let (generation, route) = (address.generation(), address.route());
+        let target = Target::Child { generation, route, address };
+        Self { name: Arc::from(name), rights, target }
+    }
+
+    /// The route behind it, if the right is there.
+    fn reach(
+        &mut self,
+        routes: &Routes,
+        right: impl Fn(Rights) -> bool,
+    ) -> Result<&Arc<Route>, Failure> {
+        let denied = || Failure::new(Reason::Denied, format!("{} was not granted", self.name));
+        if !right(self.rights) {
+            return Err(denied());
+        }
+        match &mut self.target {
+            Target::Child { generation, route, address } => {
+                let now = address.generation();
+                if *generation != now {
+                    *route = address.route();
+                    *generation = now;
+                }
+                Ok(route)
+            }
+            Target::Named { generation, route } => {
+                let now = routes.generation();
+                if *generation != now {
+                    *route = routes.by_name(&self.name).ok_or_else(denied)?;
+                    *generation = now;
+                }
+                Ok(route)
+            }
+        }
+    }
 }
 
 impl Host for ComponentState {
@@ -35,10 +90,18 @@ impl Host for ComponentState {
         name: String,
     ) -> wasmtime::Result<Result<Resource<ServiceRef>, MessageError>> {
         let rights = self.slot.service.grants.get(&name).copied();
-        let Some(rights) = rights.filter(|_| self.routes.by_name(&name).is_some()) else {
+        // Before the route: one that changes in between is looked up again.
+        let generation = self.routes.generation();
+        let route = self.routes.by_name(&name);
+        let (Some(rights), Some(route)) = (rights, route) else {
             return Ok(Err(MessageError::Denied));
         };
-        Ok(Ok(self.table.push(ServiceRef { name: Arc::from(name), rights })?))
+        let target = Target::Named { generation, route };
+        Ok(Ok(self.table.push(ServiceRef { name: Arc::from(name), rights, target })?))
+    }
+
+    fn demonitor(&mut self, monitor: u64) -> wasmtime::Result<bool> {
+        Ok(self.monitors.end(monitor))
     }
 
     fn self_id(&mut self) -> wasmtime::Result<String> {
@@ -56,9 +119,10 @@ impl HostServiceRef for ComponentState {
         service: Resource<ServiceRef>,
         payload: Vec<u8>,
     ) -> wasmtime::Result<Result<(), MessageError>> {
-        let reference = self.table.get(&service)?;
-        let sent = self.reach(reference, |rights| rights.send);
-        Ok(sent.and_then(|route| send(&route, payload)).map_err(message_error))
+        let trace = self.trace();
+        let reference = self.table.get_mut(&service)?;
+        let route = reference.reach(&self.routes, |rights| rights.send);
+        Ok(route.and_then(|route| send(route, payload, trace)).map_err(message_error))
     }
 
     async fn call(
@@ -67,14 +131,43 @@ impl HostServiceRef for ComponentState {
         payload: Vec<u8>,
         timeout_ms: Option<u32>,
     ) -> wasmtime::Result<Result<Vec<u8>, MessageError>> {
-        let reference = self.table.get(&service)?;
-        let route = match self.reach(reference, |rights| rights.call) {
+        if self.is_ending {
+            let message = "the instance is ending: what it calls may wait for it, or end too";
+            return Ok(Err(MessageError::Unavailable(message.to_owned())));
+        }
+        let trace = self.trace();
+        let timeout_ms = timeout_ms.map_or(CALL_TIMEOUT_MS_DEFAULT, u64::from);
+        let timeout_ns = timeout_ms.min(CALL_TIMEOUT_MS_MAX) * MS_NS;
+        let deadline_ns = (current::now_ns() + timeout_ns).min(self.chain.deadline_ns);
+        let reference = self.table.get_mut(&service)?;
+        let route = match reference.reach(&self.routes, |rights| rights.call) {
             Ok(route) => route,
             Err(failure) => return Ok(Err(message_error(failure))),
         };
-        let timeout_ms = timeout_ms.map_or(CALL_TIMEOUT_MS_DEFAULT, u64::from);
-        let deadline = Instant::now() + Duration::from_millis(timeout_ms.min(CALL_TIMEOUT_MS_MAX));
-        Ok(call(&self.slot, &route, payload, deadline).await.map_err(message_error))
+        let chain = Chain { deadline_ns, trace };
+        Ok(call(&self.slot, route, payload, chain).await.map_err(message_error))
+    }
+
+    fn monitor(
+        &mut self,
+        service: Resource<ServiceRef>,
+    ) -> wasmtime::Result<Result<u64, MessageError>> {
+        if !self.watches {
+            let message = "it exports no solo:service/down-handler, which would be told";
+            return Ok(Err(MessageError::Failed(message.to_owned())));
+        }
+        let reference = self.table.get_mut(&service)?;
+        // Who may reach it at all may know whether it is there.
+        let reached = reference.reach(&self.routes, |rights| rights.call || rights.send);
+        Ok(match reached {
+            Ok(route) => {
+                let monitor = self.monitors.watch(&route.name, &route.instances);
+                monitor.ok_or_else(|| {
+                    MessageError::Unavailable("the instance has too many watches".to_owned())
+                })
+            }
+            Err(failure) => Err(message_error(failure)),
+        })
     }
 
     fn drop(&mut self, service: Resource<ServiceRef>) -> wasmtime::Result<()> {
@@ -83,25 +176,30 @@ impl HostServiceRef for ComponentState {
     }
 }
 
-impl ComponentState {
-    /// The route behind a reference, if the right is there.
-    fn reach(
-        &self,
-        reference: &ServiceRef,
-        right: impl Fn(Rights) -> bool,
-    ) -> Result<Arc<Route>, Failure> {
-        let route = self.routes.by_name(&reference.name);
-        route.filter(|_| right(reference.rights)).ok_or_else(|| {
-            let message = format!("{} was not granted", reference.name);
-            Failure::new(Reason::Denied, message)
-        })
+impl ContextHost for ComponentState {
+    fn remaining_ms(&mut self) -> wasmtime::Result<Option<u64>> {
+        let deadline_ns = self.chain.deadline_ns;
+        let left_ns = deadline_ns.saturating_sub(solo_actor::clock::now_ns());
+        Ok((deadline_ns != u64::MAX).then_some(left_ns / MS_NS))
+    }
+
+    fn trace_id(&mut self) -> wasmtime::Result<String> {
+        Ok(self.trace().text())
     }
 }
 
-fn send(route: &Route, payload: Vec<u8>) -> Result<(), Failure> {
+impl ComponentState {
+    /// The chain that is being handled; one is begun where there is none.
+    fn trace(&mut self) -> Trace {
+        self.chain.trace = self.chain.trace.or_draw();
+        self.chain.trace
+    }
+}
+
+fn send(route: &Route, payload: Vec<u8>, trace: Trace) -> Result<(), Failure> {
     check_size(&payload)?;
     let work = Work::Cast { function: String::new(), input: Input::Payload(payload) };
-    route.choose()?.push(Envelope { work, reply: None, deadline: None })?;
+    route.choose()?.push(Envelope::cast(work, trace))?;
     Ok(())
 }
 
@@ -109,19 +207,23 @@ async fn call(
     caller: &Arc<Slot>,
     route: &Route,
     payload: Vec<u8>,
-    deadline: Instant,
+    chain: Chain,
 ) -> Result<Vec<u8>, Failure> {
     check_size(&payload)?;
-    // The least loaded instance first; of several, one that does not wait for the caller will do.
+    // The chosen instance first; of several, one that does not wait for the caller will do.
     let first = route.choose()?;
     let others = route.instances.iter().filter(|slot| slot.is_open() && !Arc::ptr_eq(slot, first));
+    let mut work = Work::Call { function: String::new(), input: Input::Payload(payload) };
     for callee in std::iter::once(first).chain(others) {
-        let Some(_waiting) = caller.wait_for(callee) else { continue };
-        let work = Work::Call { function: String::new(), input: Input::Payload(payload) };
-        return match callee.ask(work, deadline).await? {
-            Answer::Payload(bytes) => Ok(bytes),
-            Answer::Json(text) => Ok(text.into_bytes()),
-        };
+        match caller.call(callee, work, chain).await {
+            Ok(answer) => {
+                return Ok(match answer? {
+                    Answer::Payload(bytes) => bytes,
+                    Answer::Json(text) => text.into_bytes(),
+                });
+            }
+            Err(unsent) => work = unsent,
+        }
     }
     let message = format!("{} waits for {} already", route.name, caller.service.name);
     Err(Failure::new(Reason::Deadlock, message))

@@ -3,14 +3,16 @@
 //! Everything is linked; what a function gives access to is decided per service, from its grants:
 //! no files, no sockets, no HTTP, and of other services only what was granted.
 
+mod children;
 mod config;
 mod http;
+
 mod log;
 mod messaging;
 mod timers;
 mod wasi;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use wasmtime::Engine;
 use wasmtime::component::{HasSelf, ResourceTable};
@@ -18,12 +20,18 @@ use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
+use super::cell::Cell;
 use super::limits::MemoryBudget;
+use super::message::{Chain, Down};
+use super::monitor::Monitors;
 use super::route::Routes;
+use super::runner::Parts;
 use super::slot::Slot;
 pub(crate) use bindings::exports::solo::service::handler::InitError;
 pub(crate) use bindings::{Service as ServiceBindings, ServiceIndices as HandlerIndices};
 pub(super) use config::{is_store as is_config, link as link_config};
+pub(crate) use down::exports::solo::service::down_handler::Down as GuestDown;
+pub(crate) use down::{Down as DownBindings, DownIndices};
 use http::NoHttp;
 use timers::Timers;
 
@@ -39,10 +47,25 @@ mod bindings {
         world: "service",
         imports: {
             "solo:service/messaging.[method]service-ref.call": async | trappable,
+            "solo:service/children.[method]group.spawn": async | trappable,
+            "solo:service/children.[method]group.stop": async | trappable,
             default: trappable,
         },
         exports: { default: async },
-        with: { "solo:service/messaging.service-ref": super::messaging::ServiceRef },
+        with: {
+            "solo:service/messaging.service-ref": super::messaging::ServiceRef,
+            "solo:service/children.group": super::children::Group,
+        },
+    });
+}
+
+/// What a component exports beside that world if it watches others.
+#[allow(unsafe_code, missing_debug_implementations, unreachable_pub, reason = "generated")]
+mod down {
+    wasmtime::component::bindgen!({
+        inline: "package solo:cell; world down { export solo:service/down-handler@0.1.0; }",
+        path: "../../wit/solo-service.wit",
+        exports: { default: async },
     });
 }
 
@@ -54,7 +77,15 @@ pub(crate) struct ComponentState {
     no_http: NoHttp,
     timers: Timers,
     routes: Arc<Routes>,
+    cell: Weak<Cell>,
     slot: Arc<Slot>,
+    is_ending: bool,
+    /// It exports what learns of the end of others.
+    pub(crate) watches: bool,
+    /// Its watches on others.
+    pub(crate) monitors: Monitors,
+    /// Of the message that is being handled.
+    pub(crate) chain: Chain,
     /// Of this store.
     pub(crate) budget: MemoryBudget,
 }
@@ -67,8 +98,10 @@ pub(crate) struct CoreState {
 }
 
 impl ComponentState {
-    /// The state of one incarnation of `slot`.
-    pub(crate) fn new(slot: &Arc<Slot>, routes: &Arc<Routes>, incarnation: u64) -> Self {
+    /// The state of one incarnation.
+    pub(crate) fn new(parts: &Parts) -> Self {
+        let Parts { slot, routes, cell, incarnation, .. } = parts;
+        let incarnation = *incarnation;
         let mut table = ResourceTable::new();
         table.set_max_capacity(HANDLES_MAX);
         Self {
@@ -78,21 +111,44 @@ impl ComponentState {
             no_http: NoHttp::new(Arc::clone(&slot.logger)),
             timers: Timers::new(Arc::clone(slot), incarnation),
             routes: Arc::clone(routes),
+            cell: Weak::clone(cell),
             slot: Arc::clone(slot),
-            budget: budget(slot),
+            is_ending: false,
+            watches: false,
+            monitors: Monitors::new(Arc::clone(slot), incarnation),
+            chain: Chain::NONE,
+            budget: MemoryBudget::new(Arc::clone(slot)),
         }
+    }
+
+    /// `terminate` comes next.
+    pub(crate) fn begin_end(&mut self) {
+        self.is_ending = true;
+        self.chain = Chain::NONE;
+    }
+}
+
+/// The end of an instance as a guest is told.
+pub(crate) fn guest_down(down: Down) -> GuestDown {
+    let (reason, message) = match down.exit {
+        Some(exit) => (exit.reason.as_str(), exit.message),
+        None => ("no_instance", "there was no instance when the watch began".to_owned()),
+    };
+    GuestDown {
+        monitor: down.monitor,
+        service: down.service,
+        instance: down.instance,
+        reason: reason.to_owned(),
+        message,
+        restarts: down.restarts,
     }
 }
 
 impl CoreState {
     /// The state of one incarnation of `slot`.
     pub(crate) fn new(slot: &Arc<Slot>) -> Self {
-        Self { p1: wasi::context(slot).build_p1(), budget: budget(slot) }
+        Self { p1: wasi::context(slot).build_p1(), budget: MemoryBudget::new(Arc::clone(slot)) }
     }
-}
-
-fn budget(slot: &Slot) -> MemoryBudget {
-    MemoryBudget::new(slot.service.max_memory_bytes, Arc::clone(&slot.figures))
 }
 
 impl WasiView for ComponentState {

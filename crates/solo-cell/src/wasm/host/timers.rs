@@ -5,12 +5,13 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
-use super::super::message::{Envelope, Work};
+use super::super::message::{Envelope, Trace, Work};
 use super::super::slot::Slot;
 use super::ComponentState;
 use super::bindings::solo::service::timers::Host;
@@ -53,6 +54,9 @@ impl Timers {
         if live.timers.len() >= TIMERS_MAX {
             return Err(format!("the instance has {TIMERS_MAX} timers already"));
         }
+        if !self.slot.has_room(payload.len()) {
+            return Err("max_memory_bytes of the service has no room for the payload".to_owned());
+        }
         if live.payload_bytes + payload.len() > PAYLOADS_BYTES_MAX {
             return Err(format!("the payloads of all timers exceed {PAYLOADS_BYTES_MAX} bytes"));
         }
@@ -60,6 +64,7 @@ impl Timers {
         let id = live.last_id;
         let payload_bytes = payload.len();
         live.payload_bytes += payload_bytes;
+        self.slot.figures.host_bytes.store(live.payload_bytes as u64, Ordering::Relaxed);
         let delay = Duration::from_millis(delay_ms.min(DELAY_MS_MAX));
         let firing = fire(
             Arc::clone(&self.slot),
@@ -76,15 +81,16 @@ impl Timers {
     }
 
     fn cancel(&self, id: u64) -> bool {
-        let removed = self.live.lock().remove(id);
+        let removed = self.live.lock().remove(id, &self.slot);
         removed.inspect(|timer| timer.task.abort()).is_some()
     }
 }
 
 impl Live {
-    fn remove(&mut self, id: u64) -> Option<Timer> {
+    fn remove(&mut self, id: u64, slot: &Slot) -> Option<Timer> {
         let timer = self.timers.remove(&id)?;
         self.payload_bytes -= timer.payload_bytes;
+        slot.figures.host_bytes.store(self.payload_bytes as u64, Ordering::Relaxed);
         Some(timer)
     }
 }
@@ -94,6 +100,7 @@ impl Drop for Timers {
         for timer in self.live.lock().timers.values() {
             timer.task.abort();
         }
+        self.slot.figures.host_bytes.store(0, Ordering::Relaxed);
     }
 }
 
@@ -106,11 +113,11 @@ async fn fire(
     payload: Vec<u8>,
 ) {
     tokio::time::sleep(delay).await;
-    if live.lock().remove(id).is_none() {
+    if live.lock().remove(id, &slot).is_none() {
         return;
     }
     let work = Work::Timer { incarnation, payload };
-    if let Err(failure) = slot.push(Envelope { work, reply: None, deadline: None }) {
+    if let Err(failure) = slot.push(Envelope::cast(work, Trace::default())) {
         slot.logger
             .line("warn", &format!("the message of timer {id} was dropped: {}", failure.message));
     }

@@ -9,8 +9,8 @@ use wasmtime::component::{Instance, Val};
 
 use super::super::artifact::{Artifact, Function, find};
 use super::super::failure::{Failure, Fault, Reason};
-use super::super::host::{ComponentState, InitError, ServiceBindings};
-use super::super::message::{Answer, Input};
+use super::super::host::{ComponentState, DownBindings, InitError, ServiceBindings, guest_down};
+use super::super::message::{Answer, Chain, Down, Input};
 use super::super::slot::StopReason;
 use super::{HANDED_BYTES_MAX, HANDED_VALUES_BYTES_MAX, Outcome, Parts, bad_payload, bound};
 use crate::values::{ResourceNames, arguments_from_json, function_text, results_to_json};
@@ -22,6 +22,7 @@ const LIFE_CYCLE: [&str; 2] = ["init", "terminate"];
 pub(crate) struct ComponentGuest {
     // Before the store: what refers to it goes first.
     handler: Option<ServiceBindings>,
+    down: Option<DownBindings>,
     instance: Instance,
     store: Store<ComponentState>,
     artifact: Arc<Artifact>,
@@ -29,16 +30,24 @@ pub(crate) struct ComponentGuest {
 
 impl ComponentGuest {
     pub(super) async fn start(parts: Parts) -> Result<Self, Fault> {
-        let Parts { engine, artifact, slot, routes, incarnation } = parts;
-        let Artifact::Component { pre, handler: indices, .. } = &*artifact else {
+        let state = ComponentState::new(&parts);
+        let Parts { engine, actors, artifact, slot, .. } = parts;
+        let Artifact::Component { pre, handler: indices, down: down_indices, .. } = &*artifact
+        else {
             return Err(Fault::unusable("the artifact is no component"));
         };
-        let mut store = Store::new(&engine, ComponentState::new(&slot, &routes, incarnation));
+        let mut store = Store::new(&engine, state);
         store.limiter(|state| &mut state.budget);
-        bound(&mut store);
+        bound(&mut store, &actors);
         let fault = |error: wasmtime::Error| Fault::from_error(&error);
         let instance = pre.instantiate_async(&mut store).await.map_err(fault)?;
+        store.data_mut().budget.started();
         let mut handler = None;
+        let mut down = None;
+        if let Some(indices) = down_indices {
+            down = Some(indices.load(&mut store, &instance).map_err(fault)?);
+            store.data_mut().watches = true;
+        }
         if slot.service.kind == ServiceKind::Handler {
             let indices = indices
                 .as_ref()
@@ -51,7 +60,23 @@ impl ComponentGuest {
             })?;
             handler = Some(bindings);
         }
-        Ok(Self { handler, instance, store, artifact })
+        Ok(Self { handler, down, instance, store, artifact })
+    }
+
+    pub(super) fn begin(&mut self, chain: Chain) {
+        self.store.data_mut().chain = chain;
+    }
+
+    pub(super) async fn down(&mut self, down: Down) -> Outcome {
+        let nothing = || Ok(Ok(Answer::Payload(Vec::new())));
+        if !self.store.data_mut().monitors.take(&down) {
+            return nothing();
+        }
+        let Some(bindings) = &self.down else { return nothing() };
+        let down = guest_down(down);
+        let called = bindings.solo_service_down_handler().call_handle_down(&mut self.store, &down);
+        called.await.map_err(|error| Fault::from_error(&error))?;
+        nothing()
     }
 
     pub(super) async fn call(&mut self, function: &str, input: Input) -> Outcome {
@@ -105,6 +130,7 @@ impl ComponentGuest {
 
     pub(super) async fn terminate(&mut self, reason: StopReason) -> Result<(), Fault> {
         let Some(handler) = &self.handler else { return Ok(()) };
+        self.store.data_mut().begin_end();
         let called = handler.solo_service_handler().call_terminate(&mut self.store, reason.word());
         called.await.map_err(|error| Fault::from_error(&error))
     }

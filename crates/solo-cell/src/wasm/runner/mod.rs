@@ -7,22 +7,24 @@ mod component;
 mod module;
 mod program;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
+use solo_actor::current;
 use solo_types::ServiceKind;
 use solo_types::bounds::MESSAGE_BYTES_MAX;
-use wasmtime::{Engine, Store};
+use wasmtime::{Engine, Store, UpdateDeadline};
 
 use super::artifact::Artifact;
+use super::cell::Cell;
 use super::failure::{Failure, Fault, Reason};
-use super::message::{Answer, Input};
+use super::message::{Answer, Chain, Down, Input};
 use super::route::Routes;
 use super::slot::{Slot, StopReason};
 use component::ComponentGuest;
 use module::ModuleGuest;
 use program::Program;
 
-/// Epochs until a running guest gives way: the next tick.
+/// Epochs until a running guest is asked whether it gives way: the next ring of the bell.
 const SLICE_TICKS: u64 = 1;
 
 /// Bytes that a guest may hand to the host in one call: the largest message and its answer, twice.
@@ -41,14 +43,18 @@ const HANDED_VALUES_BYTES_MAX: usize =
 /// Everything that an incarnation is made from.
 #[derive(Clone)]
 pub(crate) struct Parts {
-    /// Where it runs.
+    /// What runs its code.
     pub(crate) engine: Engine,
+    /// What runs its actor.
+    pub(crate) actors: solo_actor::Handle,
     /// Its code.
     pub(crate) artifact: Arc<Artifact>,
     /// Whose incarnation it is.
     pub(crate) slot: Arc<Slot>,
     /// Where its messages may go.
     pub(crate) routes: Arc<Routes>,
+    /// What starts its children.
+    pub(crate) cell: Weak<Cell>,
     /// Counts up from 1 within the slot.
     pub(crate) incarnation: u64,
 }
@@ -80,6 +86,25 @@ impl Guest {
                 Self::Component(Box::new(ComponentGuest::start(parts).await?))
             }
         })
+    }
+
+    /// The next message belongs to this chain.
+    pub(crate) fn begin(&mut self, chain: Chain) {
+        match self {
+            Self::Component(guest) => guest.begin(chain),
+            Self::Module(_) | Self::Program(_) => {}
+        }
+    }
+
+    /// Tells it that an instance ended which it watched.
+    ///
+    /// # Errors
+    /// The incarnation ended.
+    pub(crate) async fn down(&mut self, down: Down) -> Outcome {
+        match self {
+            Self::Component(guest) => guest.down(down).await,
+            Self::Module(_) | Self::Program(_) => Ok(Err(not_callable())),
+        }
     }
 
     /// Calls a function for a caller who waits.
@@ -151,9 +176,17 @@ pub(crate) fn check_cast(
 }
 
 /// Sets the limits of a new store that do not depend on what it holds.
-fn bound<T>(store: &mut Store<T>) {
+fn bound<T>(store: &mut Store<T>, actors: &solo_actor::Handle) {
+    let actors = actors.clone();
     store.set_epoch_deadline(SLICE_TICKS);
-    store.epoch_deadline_async_yield_and_update(SLICE_TICKS);
+    store.epoch_deadline_callback(move |_| {
+        // Each ring of the bell gets here; who is not meant goes on.
+        Ok(if current::should_yield(&actors) {
+            UpdateDeadline::Yield(SLICE_TICKS)
+        } else {
+            UpdateDeadline::Continue(SLICE_TICKS)
+        })
+    });
     store.set_hostcall_fuel(HANDED_BYTES_MAX);
 }
 

@@ -20,15 +20,16 @@ pub(crate) struct ModuleGuest {
 
 impl ModuleGuest {
     pub(super) async fn start(parts: Parts) -> Result<Self, Fault> {
-        let Parts { engine, artifact, slot, .. } = parts;
+        let Parts { engine, actors, artifact, slot, .. } = parts;
         let Artifact::Core { pre, .. } = &*artifact else {
             return Err(Fault::unusable("the artifact is no core module"));
         };
         let fault = |error: wasmtime::Error| Fault::from_error(&error);
         let mut store = Store::new(&engine, CoreState::new(&slot));
         store.limiter(|state| &mut state.budget);
-        bound(&mut store);
+        bound(&mut store, &actors);
         let instance = pre.instantiate_async(&mut store).await.map_err(fault)?;
+        store.data_mut().budget.started();
         // A reactor of WASI preview 1 wants this once, before anything else.
         if let Ok(initialize) = instance.get_typed_func::<(), ()>(&mut store, "_initialize") {
             initialize.call_async(&mut store, ()).await.map_err(fault)?;

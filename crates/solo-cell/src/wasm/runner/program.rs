@@ -28,23 +28,25 @@ pub(crate) enum Program {
 
 impl Program {
     pub(super) async fn start(parts: Parts) -> Result<Self, Fault> {
-        let Parts { engine, artifact, slot, routes, incarnation } = parts;
+        let state = ComponentState::new(&parts);
+        let Parts { engine, actors, artifact, slot, .. } = parts;
         let fault = |error: wasmtime::Error| Fault::from_error(&error);
         match &*artifact {
             Artifact::Component { pre, .. } => {
-                let state = ComponentState::new(&slot, &routes, incarnation);
                 let mut store = Store::new(&engine, state);
                 store.limiter(|state| &mut state.budget);
-                bound(&mut store);
+                bound(&mut store, &actors);
                 let command = CommandPre::new(pre.clone()).map_err(fault)?;
                 let command = command.instantiate_async(&mut store).await.map_err(fault)?;
+                store.data_mut().budget.started();
                 Ok(Self::Component { command, store })
             }
             Artifact::Core { pre, .. } => {
                 let mut store = Store::new(&engine, CoreState::new(&slot));
                 store.limiter(|state| &mut state.budget);
-                bound(&mut store);
+                bound(&mut store, &actors);
                 let instance = pre.instantiate_async(&mut store).await.map_err(fault)?;
+                store.data_mut().budget.started();
                 let start = instance.get_typed_func(&mut store, "_start").map_err(fault)?;
                 Ok(Self::Module { start, store })
             }
