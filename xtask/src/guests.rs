@@ -40,6 +40,7 @@ enum Source {
 /// All guests, in the order of building.
 const GUESTS: &[Guest] = &[
     Guest { name: "calculator", source: Source::Rust },
+    Guest { name: "chain", source: Source::Rust },
     Guest { name: "counter", source: Source::Rust },
     Guest { name: "cpu-hog", source: Source::Rust },
     Guest { name: "crash-on-init", source: Source::Rust },
@@ -49,9 +50,14 @@ const GUESTS: &[Guest] = &[
     Guest { name: "hello-preview1", source: Source::RustCore },
     Guest { name: "logger", source: Source::Rust },
     Guest { name: "memory-hog", source: Source::Rust },
+    Guest { name: "order", source: Source::Rust },
+    Guest { name: "parent", source: Source::Rust },
     Guest { name: "pinger", source: Source::Rust },
+    Guest { name: "pool", source: Source::Rust },
     Guest { name: "refuse-on-init", source: Source::Rust },
     Guest { name: "retry-on-init", source: Source::Rust },
+    Guest { name: "watcher", source: Source::Rust },
+    Guest { name: "worker", source: Source::Rust },
     Guest {
         name: "calculator-js",
         source: Source::JavaScript { wit: "guests/rust/calculator/wit", world: "calculator" },
@@ -250,6 +256,29 @@ mod tests {
         assert!(check_parse(&["--out"]).is_err());
         let error = check_parse(&["--only", "nobody"]).expect_err("there is no such guest");
         assert!(error.to_string().contains("calculator"), "the guests are listed: {error}");
+    }
+
+    /// The page shows parts of guests that are built and tested, and shows them as they are.
+    #[test]
+    fn rust_on_the_page_is_in_a_guest() {
+        let trimmed = |text: &str| text.lines().map(str::trim).collect::<Vec<_>>().join("\n");
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let read =
+            |path: &str| std::fs::read_to_string(root.join(path)).expect("a file of the tree");
+        let sources: Vec<String> = GUESTS
+            .iter()
+            .filter(|guest| guest.is_rust())
+            .map(|guest| trimmed(&read(&format!("guests/rust/{}/src/lib.rs", guest.name))))
+            .collect();
+        let page = read("docs/guests.md");
+        let mut blocks = 0;
+        for block in page.split("```rust\n").skip(1) {
+            let block = block.split("\n```").next().unwrap_or_default();
+            let known = sources.iter().any(|source| source.contains(&trimmed(block)));
+            assert!(known, "no guest has this:\n{block}");
+            blocks += 1;
+        }
+        assert!(blocks >= 3, "hardly anything is shown");
     }
 
     /// A guest that is in the tree but not in the table would never be built.

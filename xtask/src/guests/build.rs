@@ -26,7 +26,13 @@ pub(super) fn rust(places: &Places, tools: &RustTools, guests: &[&Guest]) -> any
     let mut stale = Vec::new();
     for guest in guests {
         let folder = format!("guests/rust/{}", guest.name);
-        let paths = [folder.as_str(), "guests/rust/Cargo.toml", "guests/rust/Cargo.lock", "wit"];
+        let paths = [
+            folder.as_str(),
+            "guests/rust/shared",
+            "guests/rust/Cargo.toml",
+            "guests/rust/Cargo.lock",
+            "wit",
+        ];
         let digest = Digest::of(&places.repository, &paths, &tools.version)?;
         if !digest.matches(&places.output(guest)) {
             stale.push((*guest, digest));
