@@ -11,9 +11,9 @@ use tokio::sync::watch;
 use super::handle::TreeError;
 use crate::Strategy;
 
-/// Children of one supervisor: as many as SPEC wants services on a node, so that a supervisor with
-/// one child per service is possible.
-pub(super) const CHILDREN_MAX: usize = 10_000;
+/// Children of one supervisor: one per service that a node may have (20,000, twice what SPEC wants),
+/// and some beside them.
+pub(super) const CHILDREN_MAX: usize = 20_100;
 
 /// Depth of a tree: the kernel's has 4 levels, and each level costs a task.
 const DEPTH_MAX: usize = 16;
