@@ -4,11 +4,12 @@
 //! cells use it. [`SupervisorCore`] decides for one supervisor with its children, all that OTP's
 //! does: strategies, intensity, significant children, children that come and go. Both are pure: time
 //! and events in, decisions out. [`start`] runs a tree of supervisors and workers as tokio tasks;
-//! the kernel is such a tree. Nothing here knows what a child does.
+//! the kernel is such a tree. Nothing here knows what a child does. [`tree`] documents the protocol
+//! between the core and whoever drives it.
 
 mod restart;
 mod shell;
-mod tree;
+pub mod tree;
 
 pub use restart::{ExitKind, RestartTracker, Verdict};
 pub use shell::{

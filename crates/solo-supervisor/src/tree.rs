@@ -50,6 +50,7 @@
 //! Source: OTP supervisor documentation; `supervisor.erl` of OTP 25.
 
 mod children;
+mod commands;
 mod machine;
 
 use serde::{Deserialize, Serialize};

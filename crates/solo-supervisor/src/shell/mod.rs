@@ -4,6 +4,7 @@
 //! back through its join handle; no child can end without its supervisor noticing, and when a
 //! supervisor's task ends, its children are aborted with it.
 
+mod failure;
 mod handle;
 mod runner;
 mod spec;

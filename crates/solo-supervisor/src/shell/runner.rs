@@ -12,15 +12,13 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, Id, JoinError, JoinSet};
 use tokio::time::Instant;
 
+use super::failure::{cut, describe};
 use super::handle::{COMMANDS_MAX, ChildView, Command, Shared, SupervisorEnd, TreeError};
 use super::spec::{CHILDREN_MAX, ChildContext, ChildKind, ChildSpec, SupervisorSpec};
 use crate::{Action, ChildId, EndReason, Event, ExitKind, SupervisorCore, SupervisorOptions};
 
 /// For an aborted task to end. One that does not yield for so long is left behind.
 const ABORT_GRACE: Duration = Duration::from_secs(1);
-
-/// Bytes of an error that are kept for the tree.
-const ERROR_BYTES_MAX: usize = 1_024;
 
 type ChildEnd = Result<(), String>;
 
@@ -385,27 +383,4 @@ async fn sleep_until(deadline: Option<Instant>) {
         Some(deadline) => tokio::time::sleep_until(deadline).await,
         None => std::future::pending().await,
     }
-}
-
-fn describe(error: JoinError) -> String {
-    if error.is_cancelled() {
-        return "was aborted".to_owned();
-    }
-    let Ok(panic) = error.try_into_panic() else {
-        return "ended without a result".to_owned();
-    };
-    let message = panic
-        .downcast_ref::<&str>()
-        .map(|text| (*text).to_owned())
-        .or_else(|| panic.downcast_ref::<String>().cloned());
-    format!("panicked: {}", message.unwrap_or_else(|| "without a message".to_owned()))
-}
-
-fn cut(mut text: String) -> String {
-    if text.len() > ERROR_BYTES_MAX {
-        let end = (0..=ERROR_BYTES_MAX).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-        text.truncate(end);
-        text.push('…');
-    }
-    text
 }
