@@ -5,15 +5,9 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use solo_api::cell::v1 as wire;
-use solo_api::cell::v1::cell_service_client::CellServiceClient;
-use solo_api::{Endpoint, connect_channel};
-use solo_cell::engine::RunLimits;
-use solo_cell::wasm::{WasmCellOptions, run_with};
-use tonic::transport::Channel;
-use wire::call_request::Input;
-use wire::call_response::Output;
+use solo_cell::wasm::local::{LocalCell, LocalOptions};
 
 use crate::stats::float;
 
@@ -23,13 +17,10 @@ const NODE: &str = "0000beef";
 /// Deadline of every call: far above anything that is measured.
 const DEADLINE_MS: u64 = 120_000;
 
-/// The longest that a cell may take to listen.
-const PATIENCE: Duration = Duration::from_secs(30);
-
 /// A cell that ends with this process.
 #[derive(Debug)]
 pub(crate) struct Cell {
-    client: CellServiceClient<Channel>,
+    local: LocalCell,
 }
 
 /// What an experiment says of a service.
@@ -99,33 +90,9 @@ impl Cell {
     ///
     /// # Errors
     /// The machine does not give what it needs.
-    pub(crate) async fn start(
-        directory: &Path,
-        _workers: usize,
-        instances: usize,
-    ) -> anyhow::Result<Self> {
+    pub(crate) fn start(workers: usize, instances: usize) -> anyhow::Result<Self> {
         let instances = u32::try_from(instances).context("too many instances")?;
-        let socket = directory.join(format!("cell-{}.sock", std::process::id()));
-        let options = WasmCellOptions { cell: "wasm-bench".to_owned(), socket: socket.clone() };
-        let (failed, failure) = tokio::sync::oneshot::channel();
-        std::thread::Builder::new().name("cell".into()).spawn(move || {
-            // Nobody listens any more if the cell has begun to serve.
-            let _ = failed.send(run_with(options, RunLimits { instances }));
-        })?;
-        let listening = async {
-            let began = Instant::now();
-            while !socket.exists() && began.elapsed() < PATIENCE {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        tokio::select! {
-            () = listening => {}
-            result = failure => {
-                result.context("the cell is gone")?.context("the cell does not start")?;
-            }
-        }
-        let channel = connect_channel(&Endpoint::Unix(socket)).await?;
-        Ok(Self { client: CellServiceClient::new(channel) })
+        Ok(Self { local: LocalCell::start(LocalOptions { workers, instances })? })
     }
 
     /// Starts `count` instances of a service and routes to them.
@@ -134,7 +101,8 @@ impl Cell {
     /// One of them does not start.
     pub(crate) async fn deploy(&self, service: &Service<'_>, count: usize) -> anyhow::Result<()> {
         self.start_instances(service, 0..count).await?;
-        self.route(service, count).await
+        self.route(service, count);
+        Ok(())
     }
 
     /// Starts the instances with these numbers; answers when all are ready, with the time that it took.
@@ -146,33 +114,19 @@ impl Cell {
         service: &Service<'_>,
         numbers: std::ops::Range<usize>,
     ) -> anyhow::Result<Duration> {
-        let request = wire::StartRequest {
-            spec: Some(service.spec()),
-            instances: service.instances(numbers),
-        };
-        let mut client = self.client.clone();
+        let (spec, ids) = (service.spec(), service.instances(numbers));
         let began = Instant::now();
-        let response = client.start(request).await?;
+        let started = self.local.start_instances(spec, ids).await;
         let elapsed = began.elapsed();
-        match response.into_inner().failure {
-            None => Ok(elapsed),
-            Some(failure) => bail!("{} does not start: {}", service.name, text(&failure)),
+        match started {
+            Ok(()) => Ok(elapsed),
+            Err(failure) => bail!("{} does not start: {}", service.name, text(&failure)),
         }
     }
 
     /// Sends what comes for a service to its first `count` instances.
-    ///
-    /// # Errors
-    /// The cell is gone.
-    pub(crate) async fn route(&self, service: &Service<'_>, count: usize) -> anyhow::Result<()> {
-        let request = wire::RouteRequest {
-            service: service.id(),
-            name: service.name.to_owned(),
-            instances: service.instances(0..count),
-            ..Default::default()
-        };
-        self.client.clone().route(request).await?;
-        Ok(())
+    pub(crate) fn route(&self, service: &Service<'_>, count: usize) {
+        self.local.route(&service.id(), service.name, &service.instances(0..count));
     }
 
     /// Calls a handler.
@@ -180,42 +134,25 @@ impl Cell {
     /// # Errors
     /// It does not answer with bytes.
     pub(crate) async fn call(&self, service: &str, payload: Vec<u8>) -> anyhow::Result<Vec<u8>> {
-        let request = wire::CallRequest {
-            service: service.to_owned(),
-            input: Some(Input::Payload(payload)),
-            timeout_ms: DEADLINE_MS,
-            ..Default::default()
-        };
-        match self.client.clone().call(request).await?.into_inner().output {
-            Some(Output::Payload(bytes)) => Ok(bytes),
-            Some(Output::Failure(failure)) => bail!("{service} failed: {}", text(&failure)),
-            other => bail!("{service} answered {other:?}"),
-        }
+        let answer = self.local.call(service, payload, DEADLINE_MS).await;
+        answer.map_err(|failure| anyhow!("{service} failed: {}", text(&failure)))
     }
 
     /// Sends to a handler.
     ///
     /// # Errors
     /// It does not take it.
-    pub(crate) async fn send(&self, service: &str, payload: Vec<u8>) -> anyhow::Result<()> {
-        let request = wire::SendRequest {
-            service: service.to_owned(),
-            input: Some(wire::send_request::Input::Payload(payload)),
-            ..Default::default()
-        };
-        match self.client.clone().send(request).await?.into_inner().failure {
-            None => Ok(()),
-            Some(failure) => bail!("{service} took no message: {}", text(&failure)),
-        }
+    pub(crate) fn send(&self, service: &str, payload: Vec<u8>) -> anyhow::Result<()> {
+        let sent = self.local.send(service, payload);
+        sent.map_err(|failure| anyhow!("{service} took no message: {}", text(&failure)))
     }
 
     /// Processor time that each instance has had, in microseconds, by id of its service.
     ///
     /// # Errors
     /// The cell is gone.
-    pub(crate) async fn processor_time(&self) -> anyhow::Result<HashMap<String, f64>> {
-        let found = self.client.clone().snapshot(wire::SnapshotRequest::default()).await?;
-        let instances = found.into_inner().instances;
+    pub(crate) fn processor_time(&self) -> anyhow::Result<HashMap<String, f64>> {
+        let instances = self.local.snapshot();
         ensure!(!instances.is_empty(), "the cell has no instances");
         let time = |instance: wire::Instance| {
             (instance.service, float(usize::try_from(instance.cpu_us).unwrap_or(usize::MAX)))

@@ -24,7 +24,7 @@ pub(super) async fn measure(
     scale: &Scale,
     sheet: &mut Sheet,
 ) -> anyhow::Result<Cell> {
-    let cell = Cell::start(directory, processors(), ROOM).await?;
+    let cell = Cell::start(processors(), ROOM)?;
     let driver = deploy_pair(&cell, &actor(directory)?).await?;
     for crash in 0..=scale.crashes {
         let answer = cell.call(&driver, order(b'x', 1)).await?;

@@ -34,7 +34,7 @@ pub(super) async fn measure(
 ) -> anyhow::Result<Cell> {
     let most = scale.levels.last().copied().unwrap_or_default();
     let room = most + scale.starts_at_level * scale.levels.len() + 4;
-    let cell = Cell::start(directory, 1, room).await?;
+    let cell = Cell::start(1, room)?;
     let artifact = actor(directory)?;
     let target = Service { reaches: &["target", "driver"], ..Service::new(1, "target", &artifact) };
     let driver = Service { reaches: &["target"], ..Service::new(2, "driver", &artifact) };
@@ -49,7 +49,7 @@ pub(super) async fn measure(
             cell.start_instances(&target, present..present + more).await?;
             present += more;
         }
-        cell.route(&target, present).await?;
+        cell.route(&target, present);
         at_level(&cell, &driver.id(), present, scale, sheet).await?;
         sheet.push(
             &format!("memory.{level}"),
@@ -86,7 +86,7 @@ async fn at_level(
 
 /// Nanoseconds of a round of hops.
 async fn hop(cell: &Cell, driver: &str, hops: u32) -> anyhow::Result<u64> {
-    cell.send(driver, order(b'R', hops)).await?;
+    cell.send(driver, order(b'R', hops))?;
     let began = Instant::now();
     loop {
         tokio::time::sleep(LOOK).await;

@@ -27,7 +27,7 @@ pub(super) async fn measure(
     scale: &Scale,
     sheet: &mut Sheet,
 ) -> anyhow::Result<Cell> {
-    let cell = Cell::start(directory, processors(), ROOM).await?;
+    let cell = Cell::start(processors(), ROOM)?;
     let artifact = actor(directory)?;
     let driver = deploy_pair(&cell, &artifact).await?;
     paced(&cell, &driver, scale, "quiet", sheet).await?;
@@ -35,7 +35,7 @@ pub(super) async fn measure(
         let name = format!("hog-{number}");
         let hog = Service::new(FIRST_HOG + number, &name, &artifact);
         cell.deploy(&hog, 1).await?;
-        cell.send(&hog.id(), order(b'S', 0)).await?;
+        cell.send(&hog.id(), order(b'S', 0))?;
     }
     tokio::time::sleep(SETTLE).await;
     paced(&cell, &driver, scale, "hogs", sheet).await?;

@@ -21,7 +21,7 @@ pub(super) async fn measure(
     services: usize,
     sheet: &mut Sheet,
 ) -> anyhow::Result<Cell> {
-    let cell = Cell::start(directory, processors(), services + 4).await?;
+    let cell = Cell::start(processors(), services + 4)?;
     let artifact = compiled(directory, "counter", &guests::read("counter")?)?;
     // The first one brings the code.
     deploy(&cell, 1, &artifact).await?;

@@ -20,7 +20,7 @@ pub(super) async fn measure(
     sheet: &mut Sheet,
 ) -> anyhow::Result<Cell> {
     let room = WARM_UP + scale.starts;
-    let cell = Cell::start(directory, processors(), room + 4).await?;
+    let cell = Cell::start(processors(), room + 4)?;
     let artifact = compiled(directory, "counter", &guests::read("counter")?)?;
     let service = Service::new(1, "counter", &artifact);
     for number in 0..room {
@@ -29,7 +29,7 @@ pub(super) async fn measure(
             sheet.push_time("start", time);
         }
     }
-    cell.route(&service, room).await?;
+    cell.route(&service, room);
     cell.call(&service.id(), crate::requests::get_64()).await?;
     Ok(cell)
 }

@@ -20,7 +20,7 @@ pub(super) async fn measure(
     scale: &Scale,
     sheet: &mut Sheet,
 ) -> anyhow::Result<Cell> {
-    let cell = Cell::start(directory, 1, ROOM).await?;
+    let cell = Cell::start(1, ROOM)?;
     let driver = deploy_pair(&cell, &actor(directory)?).await?;
     let count = scale.per_batch;
     // The first batch warms up.

@@ -30,7 +30,7 @@ pub(super) async fn measure(
     scale: &Scale,
     sheet: &mut Sheet,
 ) -> anyhow::Result<Cell> {
-    let cell = Cell::start(directory, processors(), COMPETITORS + 4).await?;
+    let cell = Cell::start(processors(), COMPETITORS + 4)?;
     let artifact = actor(directory)?;
     let mut weights = Vec::new();
     let names: Vec<String> = (1..=COMPETITORS).map(|number| format!("hog-{number}")).collect();
@@ -47,12 +47,12 @@ pub(super) async fn measure(
         weights.push((hog.id(), hog.cpu_shares));
     }
     for hog in &hogs {
-        cell.send(&hog.id(), order(b'S', 0)).await?;
+        cell.send(&hog.id(), order(b'S', 0))?;
     }
     tokio::time::sleep(SETTLE).await;
-    let before = cell.processor_time().await?;
+    let before = cell.processor_time()?;
     tokio::time::sleep(scale.weighed_for).await;
-    let after = cell.processor_time().await?;
+    let after = cell.processor_time()?;
     for error in errors(&weights, &before, &after) {
         sheet.push("weights.error", error);
     }

@@ -56,16 +56,34 @@ const BACKTRACE_FRAMES_MAX: usize = 32;
 pub struct RunLimits {
     /// Instances (stores) that live at one time.
     ///
-    /// One takes 4 or more of the `vm.max_map_count` (65,530 by default) memory maps of a process
-    /// for its memory and 2 for its fiber stack, and 8 GiB of the 128 TiB of address space.
+    /// One takes some 4 of the `vm.max_map_count` memory maps of a process for its memory and 2 for
+    /// its fiber stack, and 8 GiB of address space.
     pub instances: u32,
 }
 
-impl Default for RunLimits {
-    /// 5,000 instances: 10,000 maps for stacks, 20,000 to 40,000 for memories, the rest for code
-    /// and the host; 40 TiB of address space.
-    fn default() -> Self {
-        Self { instances: 5_000 }
+/// Memory maps of an idle instance with its stack, and one to spare for what grows.
+const MAPS_PER_INSTANCE: u64 = 7;
+
+/// Maps for code, threads and the allocator: without them allocations fail, and with them the process.
+const MAPS_RESERVED: u64 = 5_500;
+
+/// Instances that the address space of 128 TiB has room for, with two memories each.
+const INSTANCES_MAX: u32 = 12_000;
+
+impl RunLimits {
+    /// What this machine has room for: `vm.max_map_count` decides. 8,500 where it is as the kernel sets
+    /// it, the most there can be from 90,000 on.
+    #[must_use]
+    pub fn of_machine() -> Self {
+        let setting = std::fs::read_to_string("/proc/sys/vm/max_map_count");
+        let maps = setting.ok().and_then(|text| text.trim().parse().ok());
+        Self::for_maps(maps.unwrap_or(65_530))
+    }
+
+    fn for_maps(maps: u64) -> Self {
+        let instances = maps.saturating_sub(MAPS_RESERVED) / MAPS_PER_INSTANCE;
+        let instances = u32::try_from(instances).unwrap_or(INSTANCES_MAX);
+        Self { instances: instances.clamp(100, INSTANCES_MAX) }
     }
 }
 
@@ -219,9 +237,9 @@ mod tests {
     }
 
     #[test]
-    fn the_default_pool_fits_the_address_space() {
+    fn the_largest_pool_fits_the_address_space() {
         let started = std::time::Instant::now();
-        run_engine(RunLimits::default()).unwrap();
+        run_engine(RunLimits::for_maps(1 << 20)).unwrap();
         assert!(started.elapsed() < std::time::Duration::from_secs(2));
     }
 

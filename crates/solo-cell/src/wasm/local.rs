@@ -1,8 +1,11 @@
 //! A wasm cell inside of another process: for benchmarks and tests, where the socket would be what is
 //! measured. Everything but the protocol's transport is the same.
 
+use std::sync::Arc;
+
+use solo_actor::Executor;
 use solo_api::cell::v1 as wire;
-use tokio::runtime::Handle;
+use tokio::runtime::{Builder, Runtime};
 
 use super::cell::{Cell, StartError};
 use super::message::{Answer, Input, Trace};
@@ -10,8 +13,6 @@ use super::server::{failure_message, instance_message};
 use super::service::Service;
 use super::{CellError, new_cell, start_actors};
 use crate::engine::{RunLimits, run_engine};
-use solo_actor::Executor;
-use std::sync::Arc;
 
 /// How to run.
 #[derive(Debug, Clone, Copy)]
@@ -27,19 +28,24 @@ pub struct LocalOptions {
 pub struct LocalCell {
     cell: Arc<Cell>,
     actors: Executor,
+    /// `None` once it is being dropped.
+    io: Option<Runtime>,
 }
 
 impl LocalCell {
-    /// Starts the cell's threads; `io` serves timers, and the waiting of the functions below.
+    /// Starts the cell's threads.
     ///
     /// # Errors
     /// [`CellError`].
-    pub fn start(options: LocalOptions, io: &Handle) -> Result<Self, CellError> {
+    pub fn start(options: LocalOptions) -> Result<Self, CellError> {
+        let io = Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let io = io.map_err(CellError::Threads)?;
         let engine = run_engine(RunLimits { instances: options.instances });
         let engine = engine.map_err(CellError::Engine)?;
-        let actors = start_actors(&engine, io, options.workers).map_err(CellError::Threads)?;
-        let cell = new_cell(engine, actors.handle().clone(), io.clone())?;
-        Ok(Self { cell, actors })
+        let actors =
+            start_actors(&engine, io.handle(), options.workers).map_err(CellError::Threads)?;
+        let cell = new_cell(engine, actors.handle().clone(), io.handle().clone())?;
+        Ok(Self { cell, actors, io: Some(io) })
     }
 
     /// Starts instances; answers when all are ready.
@@ -125,6 +131,15 @@ impl LocalCell {
     #[must_use]
     pub fn workers(&self) -> usize {
         self.actors.handle().threads()
+    }
+}
+
+impl Drop for LocalCell {
+    fn drop(&mut self) {
+        // It may be dropped where waiting is not allowed.
+        if let Some(io) = self.io.take() {
+            io.shutdown_background();
+        }
     }
 }
 

@@ -107,13 +107,13 @@ pub enum CellError {
     Random(getrandom::Error),
 }
 
-/// Runs a wasm cell with room for [`RunLimits::default`] instances. Does not return while all is
+/// Runs a wasm cell with room for [`RunLimits::of_machine`] instances. Does not return while all is
 /// well.
 ///
 /// # Errors
 /// [`CellError`]: it could not begin, or the socket broke.
 pub fn run(options: WasmCellOptions) -> Result<(), CellError> {
-    run_with(options, RunLimits::default())
+    run_with(options, RunLimits::of_machine())
 }
 
 /// Runs a wasm cell with room for `limits`.

@@ -114,6 +114,22 @@ impl TestCell {
         self.write(name, &compiled)
     }
 
+    /// Compiles the guest of this name that `cargo xtask guests` built.
+    pub(crate) fn guest(&self, name: &str) -> PathBuf {
+        let path = self.dir.path().join(format!("{name}.cwasm"));
+        if path.exists() {
+            return path;
+        }
+        let test = std::env::current_exe().expect("a path");
+        // TARGET/PROFILE/deps/TEST
+        let target = test.ancestors().nth(3).expect("a target directory");
+        let source = target.join("guests").join(format!("{name}.wasm"));
+        let binary = std::fs::read(&source)
+            .unwrap_or_else(|error| panic!("{}: {error}; run `make guests`", source.display()));
+        let engine = compile_engine().expect("an engine");
+        self.write(name, &engine.precompile_component(&binary).expect("it compiles"))
+    }
+
     pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> PathBuf {
         let path = self.dir.path().join(format!("{name}.cwasm"));
         std::fs::write(&path, bytes).expect("a file");

@@ -1,5 +1,6 @@
 //! The wasm cell through its socket: all of it but the sandbox, with a real client.
 
+mod actors;
 mod cell;
 mod guests;
 
@@ -301,6 +302,9 @@ async fn two_callers_that_cross_do_not_wait_for_their_timeouts() {
 async fn a_full_mailbox_says_so_and_gone_callers_make_room() {
     let (mut cell, mut spec) = typed(4).await;
     spec.message_queue_limit = 3;
+    spec.message_queue_max = 3;
+    // One that hangs would be ended for it where limits kill.
+    spec.limit_action = "warn".into();
     assert!(cell.deploy(&spec, 1).await.is_none());
     let id = spec.service.clone();
     let mut client = cell.client.clone();
