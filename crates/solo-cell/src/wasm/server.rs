@@ -24,6 +24,13 @@ use crate::reports::{Entry, Report};
 /// to hold its lock for microseconds.
 const REPORTS_BATCH: usize = 256;
 
+/// Bytes of instances in one page of a snapshot: with one more instance and the routes of all, which
+/// the first page has, it is well within a message.
+const PAGE_BYTES_MAX: usize = 2 << 20;
+
+/// Memory of an instance in a message beside its longer texts.
+const INSTANCE_BYTES_BASE: usize = 256;
+
 /// Who this process is.
 #[derive(Debug, Clone)]
 pub(crate) struct Identity {
@@ -154,21 +161,26 @@ impl CellService for Server {
         &self,
         request: Request<wire::SnapshotRequest>,
     ) -> Result<Response<wire::SnapshotResponse>, Status> {
-        // Pages are not made yet: all at once.
-        let service = request.into_inner().service;
-        let instances =
-            self.cell.slots(&service).iter().map(|slot| instance_message(slot)).collect();
+        let wire::SnapshotRequest { service, after, max } = request.into_inner();
+        let mut slots = self.cell.slots(&service);
+        let max = if max == 0 { usize::MAX } else { max as usize };
+        if max < usize::MAX {
+            slots.retain(|slot| *slot.id > *after);
+            slots.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+        }
+        let (instances, next) = page(slots.iter().map(|slot| instance_message(slot)), max);
         let all = self.cell.shared.routes.all();
         let routes = all
             .iter()
             .filter(|route| service.is_empty() || *route.service == *service)
+            .filter(|_| after.is_empty())
             .map(|route| wire::Route {
                 service: route.service.to_string(),
                 name: route.name.clone(),
                 instances: route.instances.iter().map(|slot| slot.id.to_string()).collect(),
             })
             .collect();
-        Ok(Response::new(wire::SnapshotResponse { instances, routes, next: String::new() }))
+        Ok(Response::new(wire::SnapshotResponse { instances, routes, next }))
     }
 
     async fn reports(
@@ -193,6 +205,27 @@ impl CellService for Server {
             });
         Ok(Response::new(Box::pin(batches.flatten().map(|entry| Ok(report_message(entry))))))
     }
+}
+
+/// Takes at most `max` instances, and no more than fit a message where there is a bound. Answers the
+/// last id too, if there are more.
+fn page(
+    mut instances: impl Iterator<Item = wire::Instance>,
+    max: usize,
+) -> (Vec<wire::Instance>, String) {
+    let (mut page, mut bytes) = (Vec::new(), 0);
+    let bytes_max = if max == usize::MAX { usize::MAX } else { PAGE_BYTES_MAX };
+    while page.len() < max && bytes < bytes_max {
+        let Some(instance) = instances.next() else { return (page, String::new()) };
+        let exit = instance.last_exit.as_ref();
+        bytes += INSTANCE_BYTES_BASE
+            + exit.map_or(0, |exit| exit.message.len())
+            + exit.map_or(0, |exit| exit.backtrace.iter().map(String::len).sum())
+            + instance.violations.iter().map(|violation| violation.message.len()).sum::<usize>();
+        page.push(instance);
+    }
+    let next = page.last().map(|last: &wire::Instance| last.id.clone()).unwrap_or_default();
+    if instances.next().is_none() { (page, String::new()) } else { (page, next) }
 }
 
 fn check_size(input: &Input) -> Result<(), Status> {
@@ -293,5 +326,35 @@ fn report_message(entry: Entry) -> wire::ReportsResponse {
         service: entry.service.to_string(),
         instance: entry.instance.to_string(),
         report: Some(report),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn instances(count: usize, message: &str) -> impl Iterator<Item = wire::Instance> {
+        let exit = wire::Exit { message: message.to_owned(), ..wire::Exit::default() };
+        (0..count).map(move |n| wire::Instance {
+            id: format!("{n:04}"),
+            last_exit: Some(exit.clone()),
+            ..wire::Instance::default()
+        })
+    }
+
+    /// SPEC section 9: ten thousand instances, also crashed ones, can be read.
+    #[test]
+    fn a_page_fits_a_message_and_says_whether_there_is_more() {
+        let check = |count, message: &str, max, expected: (usize, &str)| {
+            let (page, next) = page(instances(count, message), max);
+            assert_eq!((page.len(), next.as_str()), expected, "{count} {max}");
+        };
+        check(0, "", 3, (0, ""));
+        check(3, "", 3, (3, ""));
+        check(4, "", 3, (3, "0002"));
+        check(10_000, "", usize::MAX, (10_000, ""));
+        let long = "x".repeat(24 << 10);
+        let (page, next) = page(instances(10_000, &long), 1_000);
+        assert!(page.len() > 50 && page.len() < 100 && !next.is_empty(), "{}", page.len());
     }
 }
