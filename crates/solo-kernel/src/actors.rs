@@ -211,16 +211,12 @@ async fn end_orphans(kernel: &Kernel) {
         return;
     }
     let Ok(snapshot) = cell.snapshot("").await else { return };
-    // Children live and end with their parents, also when the service of their code is gone.
-    let unclaimed = |instance: &wire::Instance| {
-        instance.parent.is_empty() && kernel.registry.find_id(&instance.service).is_none()
-    };
+    let orphans = || unclaimed(&snapshot.instances, |id| kernel.registry.find_id(id).is_some());
     // One may have begun and ended meanwhile: the registry is asked again behind the second look.
-    if !snapshot.instances.iter().any(unclaimed) || kernel.registry.deploying() {
+    if orphans().is_empty() || kernel.registry.deploying() {
         return;
     }
-    let orphans: Vec<String> =
-        snapshot.instances.iter().filter(|i| unclaimed(i)).map(|i| i.id.clone()).collect();
+    let orphans = orphans();
     if orphans.is_empty() {
         return;
     }
@@ -228,6 +224,14 @@ async fn end_orphans(kernel: &Kernel) {
     if let Err(problem) = cell.stop(orphans, true, None, 0, "stopped").await {
         tracing::warn!(%problem, "Failed to end orphans");
     }
+}
+
+/// Ids of instances whose service is not there. Children live and end with their parents, also when
+/// the service of their code is gone.
+fn unclaimed(instances: &[wire::Instance], is_service: impl Fn(&str) -> bool) -> Vec<String> {
+    let unclaimed =
+        |instance: &&wire::Instance| instance.parent.is_empty() && !is_service(&instance.service);
+    instances.iter().filter(unclaimed).map(|instance| instance.id.clone()).collect()
 }
 
 /// Monitor: tells the audit log of limits that were exceeded, and keeps gauges fresh.
@@ -321,4 +325,26 @@ async fn serve_unix(kernel: Arc<Kernel>, listeners: Arc<Listeners>) -> Result<()
 async fn serve_metrics(kernel: Arc<Kernel>, listeners: Arc<Listeners>) -> Result<(), String> {
     let listener = listeners.metrics().map_err(|error| error.to_string())?;
     api::metrics::serve(kernel, listener).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn children_are_no_orphans() {
+        let instance = |id: &str, service: &str, parent: &str| wire::Instance {
+            id: id.into(),
+            service: service.into(),
+            parent: parent.into(),
+            ..wire::Instance::default()
+        };
+        let hosted = [
+            instance("0000beef-1-1", "0000beef-1", ""),
+            instance("0000beef-2-1", "0000beef-2", ""),
+            // The service of its code was killed; its parent lives.
+            instance("0000beef-1-1.1", "0000beef-2", "0000beef-1-1"),
+        ];
+        assert_eq!(unclaimed(&hosted, |id| id == "0000beef-1"), ["0000beef-2-1"]);
+    }
 }

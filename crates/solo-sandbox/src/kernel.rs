@@ -8,11 +8,15 @@ use crate::Item;
 /// Oldest kernel with all that Solo uses: Landlock and `CLONE_INTO_CGROUP` (5.13).
 const KERNEL_MIN: (u32, u32) = (5, 13);
 
-/// Memory maps of one process: room for 40,000 instances in a cell, four times the goal (SPEC 9).
-const MAPS_WANTED: u64 = 262_144;
+/// Memory maps of one process: from so many on a wasm cell has room for all the instances that its
+/// address space can hold, which is more than the goal (SPEC 9).
+const MAPS_WANTED: u64 = 90_000;
 
-/// Maps that two instances take: 4 each for their memory, about 2.5 for their stack and their code.
-const MAPS_OF_TWO: u64 = 13;
+/// How a wasm cell computes its room from the setting: maps of an instance and one to spare, maps of
+/// the cell itself, and what the address space allows.
+const MAPS_PER_INSTANCE: u64 = 7;
+const MAPS_OF_CELL: u64 = 5_500;
+const INSTANCES_MAX: u64 = 12_000;
 
 /// Process ids of the machine: what Linux itself starts with on small machines.
 const PIDS_WANTED: u64 = 32_768;
@@ -80,8 +84,11 @@ fn maps() -> Item {
     const REMEDY: &str = "as root: sysctl -w vm.max_map_count=1048576 (a file in /etc/sysctl.d keeps \
                           it), or start with `solo up --raise-map-count`; running cells keep the \
                           room that they started with";
-    let room =
-        |count: u64| format!("{count}: about {} instances per cell", count * 2 / MAPS_OF_TWO);
+    let room = |count: u64| {
+        let instances = count.saturating_sub(MAPS_OF_CELL) / MAPS_PER_INSTANCE;
+        let instances = instances.min(INSTANCES_MAX);
+        format!("{count}: room for {instances} instances per wasm cell, about 6.5 maps each")
+    };
     match read_number("/proc/sys/vm/max_map_count") {
         None => Item::unknown("max_map_count", "not readable", REMEDY),
         Some(count) if count < MAPS_WANTED => Item::limited("max_map_count", room(count), REMEDY),

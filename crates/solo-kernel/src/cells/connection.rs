@@ -19,6 +19,10 @@ const CONNECT_PAUSE: Duration = Duration::from_millis(2);
 /// A living cell answers a hello or a snapshot within this time, also under load.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// Beyond the time that a service states for its start. A cell lets one go on for a minute where
+/// limits throttle or warn.
+const START_SLACK: Duration = Duration::from_secs(90);
+
 /// Starts under way at once in one cell: enough to keep its cores busy.
 const STARTS_MAX: usize = 64;
 
@@ -118,7 +122,7 @@ impl CellHandle {
         // The cell keeps the startup timeout per instance; this only bounds a cell that hangs.
         let budget = Duration::from_millis(spec.startup_timeout_ms)
             * u32::try_from(instances.len()).unwrap_or(u32::MAX).max(1)
-            + Duration::from_secs(30);
+            + START_SLACK;
         let request = wire::StartRequest { spec: Some(spec), instances };
         let response = tokio::time::timeout(budget, self.client.clone().start(request))
             .await

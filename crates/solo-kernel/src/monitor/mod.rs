@@ -135,6 +135,8 @@ impl NewRecord {
             "running" if change.restarts > 0 => "restarted",
             "running" => "ready",
             "restarting" => "exited",
+            // The next one is another child: whether there is one is up to its parent.
+            "failed" if instance.contains('.') => "exited",
             "failed" => "failed",
             "completed" => "completed",
             _ => return None,

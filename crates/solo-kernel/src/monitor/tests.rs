@@ -149,6 +149,22 @@ fn a_name_is_read_without_the_others() {
     assert_eq!(position.cursor, *monitor.latest().borrow());
 }
 
+/// A service whose code a child ran has not failed with it.
+#[test]
+fn the_end_of_a_child_is_no_failure_of_a_service() {
+    let name = |instance: &str| {
+        let exit = Some(wire::Exit { reason: "trap".into(), ..wire::Exit::default() });
+        let change = wire::StateChange { state: "failed".into(), restarts: 0, exit };
+        let position = ("inc".to_owned(), 1);
+        match NewRecord::change(1, "0000beef-1", instance, &change, position).map(|new| new.body) {
+            Some(Body::Event { name, .. }) => name,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(name("0000beef-1-1"), "failed");
+    assert_eq!(name("0000beef-9-1.3"), "exited");
+}
+
 /// SPEC section 5: a limit that was exceeded is an event that names it.
 #[test]
 fn a_violation_is_an_event_and_a_line_keeps_its_trace() {

@@ -81,20 +81,21 @@ impl<'a> Actor<'a> {
                 () = self.service.changed.notified() => Wake::Changed,
             };
             if let Wake::Operation(operation @ Operation::Kill { .. }) = wake {
-                if self.operate(operation).await {
+                if Box::pin(self.operate(operation)).await {
                     answer_late(&mut queue);
                     return;
                 }
                 continue;
             }
-            let stepping = async {
+            // Boxed, as what an operation needs is large: thousands of actors only wait.
+            let stepping = Box::pin(async {
                 match wake {
                     Wake::Operation(operation) => return self.operate(operation).await,
                     Wake::Cell => self.cell_changed().await,
                     Wake::Changed => self.service.note_outcome(self.kernel).await,
                 }
                 false
-            };
+            });
             // A wish to end it cuts short whatever else is under way.
             let ended = tokio::select! {
                 ended = stepping => ended,
@@ -109,7 +110,7 @@ impl<'a> Actor<'a> {
                 while let Some(operation) = queue.recv().await {
                     match operation {
                         Operation::Kill { .. } => {
-                            if self.operate(operation).await {
+                            if Box::pin(self.operate(operation)).await {
                                 answer_late(&mut queue);
                                 return;
                             }

@@ -10,7 +10,7 @@ use solo_types::{Problem, ProblemKind};
 use super::Service;
 use super::state::replica_number;
 
-/// Services of one node; SPEC section 9 wants 10,000.
+/// Services of one node; SPEC section 9 wants 10,000. Each has an actor: their supervisor takes more.
 const SERVICES_MAX: usize = 20_000;
 
 type Key = (String, String);

@@ -61,8 +61,8 @@ pub(crate) struct Up {
     /// Where the metrics (Prometheus) are; port 0 for any free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7790")]
     metrics: SocketAddr,
-    /// Raise the machine's vm.max_map_count to 1048576 first, if it is lower: room for about 160,000
-    /// instances per cell (needs root)
+    /// Raise the machine's vm.max_map_count to 1048576 first, if it is lower, so that a wasm cell has
+    /// room for all the instances that it can address (needs root)
     #[arg(long)]
     raise_map_count: bool,
     /// Set by `--detach` for the process that it starts: leave the terminal
