@@ -5,7 +5,7 @@ use std::time::Duration;
 use solo_api::v1;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::harness::{ADDER, Requests, Solo, deploy, guest_bytes};
+use crate::harness::{ADDER, Requests, Solo, deploy, eventually, guest_bytes};
 
 const ID: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
 
@@ -79,6 +79,64 @@ async fn an_error_names_its_chain() {
     assert_eq!(sent["trace_id"], ID);
     let (_, error) = solo.refused(&["call", "counter", "get", "--trace", "x"]);
     assert_eq!(error["fields"][0]["field"], "trace_id");
+}
+
+/// What services see of the chain that a call from outside begins: its name, and how long they have.
+#[tokio::test]
+async fn services_see_the_chain_and_the_smaller_deadline() {
+    let solo = Solo::start().await;
+    let client = solo.answering().await;
+    client.deploy(deploy("last", guest_bytes("chain"))).await.expect("deploy");
+    let mut request = deploy("first", guest_bytes("chain"));
+    request.capabilities = vec![v1::CapabilityRequest {
+        object: "service:last".into(),
+        rights: vec![v1::Right::Call.into()],
+    }];
+    client.deploy(request).await.expect("deploy");
+    for (timeout_ms, grpc_ms) in [(20_000, 60_000), (600_000, 20_000)] {
+        let message = v1::CallRequest {
+            service: "first".into(),
+            input: Some(v1::call_request::Input::Payload(b"relay last | hello".to_vec())),
+            timeout_ms: Some(timeout_ms),
+            trace_id: ID.into(),
+            ..v1::CallRequest::default()
+        };
+        let request = client.request(message, Duration::from_millis(grpc_ms));
+        let answer = client.grpc().call(request).await.expect("call").into_inner();
+        let Some(v1::call_response::Output::Payload(payload)) = answer.output else {
+            panic!("no payload")
+        };
+        let text = String::from_utf8(payload).expect("UTF-8");
+        let seen: Vec<serde_json::Value> =
+            text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        assert_eq!(seen.len(), 2, "{text}");
+        for context in &seen {
+            assert_eq!(context["trace_id"], ID, "{text}");
+            let remaining_ms = context["remaining_ms"].as_u64().expect("a deadline");
+            assert!(remaining_ms <= timeout_ms.min(grpc_ms), "{text}");
+        }
+    }
+}
+
+/// A line that was written in a chain names it.
+#[tokio::test]
+async fn log_lines_name_their_chain() {
+    let solo = Solo::start().await;
+    let client = solo.answering().await;
+    client.deploy(deploy("logger", guest_bytes("logger"))).await.expect("deploy");
+    solo.cli(&["call", "logger", "warn in-a-chain", "--trace", ID]);
+    let line = eventually("the line is there", || async {
+        let lines = solo.json_lines(&["logs", "logger"]);
+        lines.into_iter().find(|line| line["message"].to_string().contains("in-a-chain"))
+    })
+    .await;
+    assert_eq!(line["trace_id"], ID, "{line}");
+    let text = solo.cli(&["logs", "logger"]);
+    let text = String::from_utf8_lossy(&text.stdout).into_owned();
+    assert!(
+        text.lines().any(|l| l.contains("in-a-chain") && l.ends_with(&format!("trace={ID}"))),
+        "{text}"
+    );
 }
 
 /// Over HTTP the chain is a header, in both directions.

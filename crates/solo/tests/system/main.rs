@@ -7,6 +7,7 @@ mod bad_input;
 mod calls;
 mod capabilities;
 mod chains;
+mod children;
 mod command_line;
 mod endurance;
 mod gateway;
