@@ -12,6 +12,10 @@ use crate::sync::{AtomicUsize, Mutex, Ordering};
 /// packed, which keeps removal cheap without letting holes pile up.
 const HOLES_MAX: usize = 1_024;
 
+/// An empty mailbox keeps memory for so many messages: enough for most, and what a flood has taken is
+/// given back.
+const KEPT_MAX: usize = 64;
+
 /// What lies in a mailbox.
 pub trait Message {
     /// Memory that it takes while it waits.
@@ -126,7 +130,7 @@ impl<M: Message> Mailbox<M> {
             return Err(PushError::Full);
         }
         // One message always fits: it was bounded when it was made.
-        if queue.waiting > 0 && queue.bytes + bytes > bytes_max {
+        if queue.waiting > 0 && queue.bytes.saturating_add(bytes) > bytes_max {
             return Err(PushError::FullOfBytes);
         }
         Ok(self.add(&mut queue, message, bytes))
@@ -160,10 +164,14 @@ impl<M: Message> Mailbox<M> {
     /// Puts a message in front of everything. One that still waits there is replaced. False: closed.
     pub fn put_urgent(&self, message: M) -> bool {
         let mut queue = self.queue.lock();
-        if !queue.closed {
-            queue.urgent = Some(message);
+        if queue.closed {
+            return false;
         }
-        !queue.closed
+        let replaced = queue.urgent.replace(message);
+        // Without the lock: dropping a message may lead back here.
+        drop(queue);
+        drop(replaced);
+        true
     }
 
     /// Takes the next message. To be called by the one actor alone.
@@ -174,12 +182,7 @@ impl<M: Message> Mailbox<M> {
         }
         while let Some((_, slot)) = queue.slots.pop_front() {
             if let Some(message) = slot {
-                queue.waiting -= 1;
-                queue.bytes -= message.bytes();
-                if queue.alerted && queue.waiting <= self.bounds.alert / 2 {
-                    queue.alerted = false;
-                }
-                self.publish(&queue);
+                self.took(&mut queue, &message);
                 return Next::Message(message);
             }
         }
@@ -192,9 +195,7 @@ impl<M: Message> Mailbox<M> {
         let place = queue.slots.binary_search_by_key(&ticket, |(ticket, _)| *ticket).ok()?;
         let removed = queue.slots[place].1.take();
         if let Some(message) = &removed {
-            queue.waiting -= 1;
-            queue.bytes -= message.bytes();
-            self.publish(&queue);
+            self.took(&mut queue, message);
         }
         if queue.slots.len() > 2 * queue.waiting + HOLES_MAX {
             queue.slots.retain(|(_, message)| message.is_some());
@@ -202,23 +203,41 @@ impl<M: Message> Mailbox<M> {
         removed
     }
 
+    fn took(&self, queue: &mut Queue<M>, message: &M) {
+        queue.waiting -= 1;
+        queue.bytes -= message.bytes();
+        if queue.alerted && queue.waiting <= self.bounds.alert / 2 {
+            queue.alerted = false;
+        }
+        if queue.waiting == 0 && queue.slots.capacity() > KEPT_MAX {
+            // Only holes are left.
+            queue.slots = VecDeque::new();
+        }
+        self.publish(queue);
+    }
+
     /// Refuses new messages from now on; those that wait can still be taken.
     pub fn close(&self) {
         let mut queue = self.queue.lock();
         queue.closed = true;
-        queue.urgent = None;
+        let urgent = queue.urgent.take();
+        drop(queue);
+        drop(urgent);
     }
 
     /// Closes and hands out everything that waits, oldest first.
     pub fn close_and_clear(&self) -> Vec<M> {
         let mut queue = self.queue.lock();
         queue.closed = true;
-        queue.urgent = None;
-        let messages = queue.slots.drain(..).filter_map(|(_, message)| message).collect();
+        let urgent = queue.urgent.take();
+        let slots = std::mem::take(&mut queue.slots);
         queue.waiting = 0;
         queue.bytes = 0;
+        queue.alerted = false;
         self.publish(&queue);
-        messages
+        drop(queue);
+        drop(urgent);
+        slots.into_iter().filter_map(|(_, message)| message).collect()
     }
 
     /// Messages that wait.
@@ -245,7 +264,9 @@ impl<M: Message> Mailbox<M> {
     }
 }
 
-#[cfg(all(test, not(feature = "loom")))]
+// Loom's locks work in its models only.
+#[cfg(not(feature = "loom"))]
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -348,5 +369,59 @@ mod tests {
         assert!(mailbox.put_urgent(9));
         assert_eq!(mailbox.take(), Next::Message(9));
         assert_eq!(mailbox.close_and_clear(), [1]);
+    }
+
+    #[test]
+    fn a_flood_that_was_withdrawn_is_over() {
+        let mailbox = Mailbox::new(BOUNDS);
+        for _ in 0..3 {
+            let pushed: Vec<Pushed> = (0..8).filter_map(|_| mailbox.push(1, 100).ok()).collect();
+            assert_eq!(pushed.iter().filter(|pushed| pushed.alert).count(), 1);
+            assert!(pushed.iter().all(|pushed| mailbox.remove(pushed.ticket) == Some(1)));
+        }
+        assert_eq!((mailbox.depth(), mailbox.bytes()), (0, 0));
+    }
+
+    #[test]
+    fn the_memory_of_a_flood_is_given_back() {
+        let mailbox = Mailbox::new(MailboxBounds { messages_max: 10_000, ..BOUNDS });
+        for _ in 0..10_000 {
+            assert!(mailbox.push(0, 0).is_ok());
+        }
+        assert!(mailbox.queue.lock().slots.capacity() >= 10_000);
+        while mailbox.take() != Next::Empty {}
+        assert!(mailbox.queue.lock().slots.capacity() <= KEPT_MAX);
+    }
+
+    /// Asks its mailbox when it is dropped, as one does that answers its sender.
+    struct Asks(std::sync::Weak<Mailbox<Asks>>);
+
+    impl Message for Asks {
+        fn bytes(&self) -> usize {
+            1
+        }
+    }
+
+    impl Drop for Asks {
+        fn drop(&mut self) {
+            if let Some(mailbox) = self.0.upgrade() {
+                let ticket = Ticket(0);
+                assert!(mailbox.remove(ticket).is_none());
+            }
+        }
+    }
+
+    #[test]
+    fn a_message_may_use_the_mailbox_while_it_is_dropped() {
+        let mailbox =
+            std::sync::Arc::new(Mailbox::new(MailboxBounds { messages_max: 1, ..BOUNDS }));
+        let message = || Asks(std::sync::Arc::downgrade(&mailbox));
+        assert!(mailbox.push_promised(message()).is_ok());
+        drop(mailbox.take());
+        assert!(mailbox.put_urgent(message()) && mailbox.put_urgent(message()));
+        assert!(mailbox.push(message(), 9).is_ok() && mailbox.push(message(), 9).is_err());
+        mailbox.close();
+        assert!(!mailbox.put_urgent(message()) && mailbox.push_promised(message()).is_err());
+        drop(mailbox.close_and_clear());
     }
 }
