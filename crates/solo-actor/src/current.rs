@@ -8,7 +8,8 @@ use crate::core::SLICE_NS;
 use crate::executor::Shared;
 use crate::task::Task;
 
-struct Local {
+/// Of the thread that runs.
+pub(crate) struct Local {
     /// Address of the executor; 0 on other threads.
     owner: Cell<usize>,
     worker: Cell<usize>,
@@ -34,7 +35,7 @@ thread_local! {
 pub(crate) enum Offered {
     /// It runs next on this thread.
     RunsNext,
-    /// It runs next; this one was to and must be queued here.
+    /// It or the one that was to run next, and this one must be queued here.
     Displaced(Arc<Task>, usize),
     /// This is no thread of the executor.
     Elsewhere(Arc<Task>),
@@ -43,8 +44,10 @@ pub(crate) enum Offered {
 /// When the running actor was resumed: at most a slice ago. On other threads, now.
 #[must_use]
 pub fn now_ns() -> u64 {
-    let now_ns = LOCAL.with(|local| local.now_ns.get());
-    if now_ns == 0 { clock::now_ns() } else { now_ns }
+    match LOCAL.try_with(|local| local.now_ns.get()) {
+        Ok(now_ns) if now_ns > 0 => now_ns,
+        _ => clock::now_ns(),
+    }
 }
 
 /// Whether the running actor should give way: its slice is used up, or the doorbell was rung. To be
@@ -57,49 +60,67 @@ pub fn should_yield(shared: &crate::Handle) -> bool {
             return false;
         }
         let worker = local.worker.get();
-        if shared.is_rung(worker) {
-            return true;
-        }
-        if clock::now_ns().saturating_sub(local.slice_began_ns.get()) >= SLICE_NS {
-            return true;
-        }
-        false
+        shared.is_rung(worker) || local.slice_is_over(clock::now_ns())
     })
 }
 
-pub(crate) fn begin(shared: &Arc<Shared>, worker: usize) {
+/// Runs `f` as thread `worker` of the executor.
+pub(crate) fn enter<R>(shared: &Arc<Shared>, worker: usize, f: impl FnOnce(&Local) -> R) -> R {
     LOCAL.with(|local| {
         local.owner.set(address(shared));
         local.worker.set(worker);
-    });
-}
-
-pub(crate) fn offer(shared: &Arc<Shared>, task: Arc<Task>) -> Offered {
-    LOCAL.with(|local| {
-        if local.owner.get() != address(shared) {
-            return Offered::Elsewhere(task);
-        }
-        match local.run_next.replace(Some(task)) {
-            None => Offered::RunsNext,
-            Some(displaced) => Offered::Displaced(displaced, local.worker.get()),
-        }
+        f(local)
     })
 }
 
-pub(crate) fn take_next() -> Option<Arc<Task>> {
-    LOCAL.with(|local| local.run_next.take())
+/// Makes an actor that was woken run next on this thread, if it is one of the executor.
+pub(crate) fn offer(shared: &Arc<Shared>, task: Arc<Task>) -> Offered {
+    let mut task = Some(task);
+    // Not there on a thread that ends and wakes by what it drops.
+    let offered = LOCAL.try_with(|local| {
+        let here = local.owner.get() == address(shared);
+        task.take_if(|_| here).map(|task| local.offer(task))
+    });
+    match (offered, task) {
+        (_, Some(task)) => Offered::Elsewhere(task),
+        (offered, None) => offered.ok().flatten().unwrap_or(Offered::RunsNext),
+    }
 }
 
-pub(crate) fn set_now(now_ns: u64) {
-    LOCAL.with(|local| local.now_ns.set(now_ns));
-}
+impl Local {
+    fn offer(&self, task: Arc<Task>) -> Offered {
+        let (next, displaced) = match self.run_next.take() {
+            None => (task, None),
+            // The one that was woken last, for it finds most in the cache; but never before a higher
+            // tier.
+            Some(waiting) if waiting.tier < task.tier => (waiting, Some(task)),
+            Some(waiting) => (task, Some(waiting)),
+        };
+        self.run_next.set(Some(next));
+        displaced.map_or(Offered::RunsNext, |task| Offered::Displaced(task, self.worker.get()))
+    }
 
-pub(crate) fn begin_slice(now_ns: u64) {
-    LOCAL.with(|local| local.slice_began_ns.set(now_ns));
-}
+    pub(crate) fn take_next(&self) -> Option<Arc<Task>> {
+        self.run_next.take()
+    }
 
-pub(crate) fn slice_is_over(now_ns: u64) -> bool {
-    LOCAL.with(|local| now_ns.saturating_sub(local.slice_began_ns.get()) >= SLICE_NS)
+    pub(crate) fn set_now(&self, now_ns: u64) {
+        self.now_ns.set(now_ns);
+    }
+
+    pub(crate) fn begin_slice(&self, now_ns: u64) {
+        self.slice_began_ns.set(now_ns);
+    }
+
+    pub(crate) fn slice_is_over(&self, now_ns: u64) -> bool {
+        now_ns.saturating_sub(self.slice_began_ns.get()) >= SLICE_NS
+    }
+
+    /// This is no thread of an executor any more.
+    pub(crate) fn leave(&self) {
+        self.owner.set(0);
+        self.now_ns.set(0);
+    }
 }
 
 fn address(shared: &Arc<Shared>) -> usize {

@@ -8,16 +8,16 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle, Thread};
 
-use crate::core::{Entity, Quota, RunQueue, Tier, Weight};
+use crate::core::{Entity, Quota, Tier, Weight, deserves_ring, target};
 use crate::current::{self, Offered};
 use crate::sleepers::Sleepers;
-use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering};
+use crate::station::Station;
+use crate::sync::{AtomicBool, AtomicUsize, Ordering};
 use crate::task::{Actor, Task};
-use crate::ticker::{Ticker, Timers};
+use crate::ticker::Ticker;
+use crate::timers::Timers;
+use crate::virtual_clock::VirtualClock;
 use crate::worker;
-
-/// Threads that are looked at to find the one to interrupt: with more, the last one and some beside.
-const CANDIDATES_MAX: usize = 8;
 
 /// Runs on a thread of the executor around its whole loop.
 pub type Around = dyn Fn(&mut dyn FnMut()) + Send + Sync;
@@ -34,8 +34,8 @@ pub struct ExecutorOptions {
     pub around: Arc<Around>,
 }
 
-/// Threads that run actors. Dropping it ends them when the actors that run give way; actors that sleep
-/// are not dropped.
+/// Threads that run actors. Dropping it ends them when the actors that run give way. Actors that wait
+/// to run are dropped; those that sleep are not.
 #[derive(Debug)]
 pub struct Executor {
     handle: Handle,
@@ -49,29 +49,38 @@ pub struct Handle(Arc<Shared>);
 /// What the threads share.
 pub(crate) struct Shared {
     pub(crate) workers: Box<[Worker]>,
-    /// Virtual time of the actors that ran last, by tier.
-    clocks: [AtomicU64; 2],
+    /// By tier.
+    clocks: [VirtualClock; 2],
     pub(crate) sleepers: Sleepers,
     pub(crate) ticker: Ticker,
     pub(crate) timers: Timers,
-    pub(crate) stopping: AtomicBool,
+    stopping: AtomicBool,
+    /// Threads that have not ended.
+    alive: AtomicUsize,
     bell: Arc<dyn Fn() + Send + Sync>,
 }
 
-/// One thread as others see it. On cache lines of its own.
-#[repr(align(128))]
+/// One thread as others see it.
 pub(crate) struct Worker {
-    pub(crate) queue: Mutex<RunQueue<Arc<Task>>>,
-    /// `RunQueue::head` of `queue`, to be read without the lock.
-    pub(crate) head: AtomicU64,
-    /// The same for the actor that runs; `u64::MAX` when none does.
-    pub(crate) running: AtomicU64,
-    /// The actor that runs should give way.
-    rung: AtomicBool,
+    pub(crate) station: Station<Arc<Task>>,
     /// It does not sleep.
     pub(crate) busy: AtomicBool,
     thread: OnceLock<Thread>,
 }
+
+/// Whence an actor comes that is queued.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Arrival {
+    /// It never ran.
+    Starts,
+    /// It slept, or its quota kept it from running.
+    Woken,
+    /// It ran until now.
+    RanOn,
+}
+
+/// Counts a thread.
+struct Alive(Arc<Shared>);
 
 impl Executor {
     /// Starts the threads.
@@ -81,19 +90,21 @@ impl Executor {
     pub fn start(options: ExecutorOptions) -> std::io::Result<Self> {
         let shared = Arc::new(Shared {
             workers: (0..options.threads.max(1)).map(|_| Worker::new()).collect(),
-            clocks: [AtomicU64::new(0), AtomicU64::new(0)],
+            clocks: [VirtualClock::new(), VirtualClock::new()],
             sleepers: Sleepers::new(),
             ticker: Ticker::new(),
-            timers: Timers::default(),
+            timers: Timers::new(),
             stopping: AtomicBool::new(false),
+            alive: AtomicUsize::new(0),
             bell: options.bell,
         });
         let mut executor = Self { handle: Handle(Arc::clone(&shared)), threads: Vec::new() };
         for index in 0..shared.workers.len() {
             let (shared, around) = (Arc::clone(&shared), Arc::clone(&options.around));
+            let alive = Alive::new(shared);
             let thread = thread::Builder::new()
                 .name(format!("actors-{index}"))
-                .spawn(move || around(&mut || worker::run(&shared, index)))?;
+                .spawn(move || around(&mut || worker::run(&alive.0, index)))?;
             executor.handle.0.workers[index].thread.set(thread.thread().clone()).ok();
             executor.threads.push(thread);
         }
@@ -154,9 +165,11 @@ impl Handle {
         Actor(Task::new(Arc::clone(&self.0), entity, Box::pin(future)))
     }
 
-    /// Starts an actor that was prepared. Once.
+    /// Starts an actor that was prepared. Another time it does nothing.
     pub fn begin(&self, actor: &Actor) {
-        self.0.submit_from_outside(Arc::clone(&actor.0));
+        if actor.0.start() {
+            self.0.submit_from_outside(Arc::clone(&actor.0), Arrival::Starts);
+        }
     }
 
     /// Threads that run actors.
@@ -170,16 +183,22 @@ impl Handle {
     }
 }
 
+impl Alive {
+    fn new(shared: Arc<Shared>) -> Self {
+        shared.alive.fetch_add(1, Ordering::Relaxed);
+        Self(shared)
+    }
+}
+
+impl Drop for Alive {
+    fn drop(&mut self) {
+        self.0.alive.fetch_sub(1, Ordering::Release);
+    }
+}
+
 impl Worker {
     fn new() -> Self {
-        Self {
-            queue: Mutex::new(RunQueue::default()),
-            head: AtomicU64::new(u64::MAX),
-            running: AtomicU64::new(u64::MAX),
-            rung: AtomicBool::new(false),
-            busy: AtomicBool::new(true),
-            thread: OnceLock::new(),
-        }
+        Self { station: Station::new(), busy: AtomicBool::new(true), thread: OnceLock::new() }
     }
 }
 
@@ -188,84 +207,81 @@ impl Shared {
     pub(crate) fn submit(self: &Arc<Self>, task: Arc<Task>) {
         match current::offer(self, task) {
             Offered::RunsNext => {}
-            Offered::Displaced(task, worker) => self.queue_here(&task, worker, true),
-            Offered::Elsewhere(task) => self.submit_from_outside(task),
+            Offered::Displaced(task, worker) => {
+                self.queue(&task, worker, Arrival::Woken, current::now_ns());
+            }
+            Offered::Elsewhere(task) => self.submit_from_outside(task, Arrival::Woken),
         }
     }
 
-    fn submit_from_outside(&self, task: Arc<Task>) {
-        let target = self.target(task.last_worker.load(Ordering::Relaxed));
-        let head = self.push(&task, target, true);
+    fn submit_from_outside(&self, task: Arc<Task>, arrival: Arrival) {
+        let last = task.last_worker.load(Ordering::Relaxed);
+        let target = target(last, self.workers.len(), |worker| self.station(worker).running());
+        let Some(place) = self.queue(&task, target, arrival, current::now_ns()) else { return };
+        // It passes a fence between queueing and looking at what runs: see `Station::runs`.
         if let Some(sleeper) = self.sleepers.take(target) {
             self.unpark(sleeper);
-        } else if head < self.workers[target].running.load(Ordering::Relaxed) {
+        } else if deserves_ring(place, self.station(target).running()) {
             self.ring(target);
         }
     }
 
-    /// Queues on the own thread. `woken`: it slept before; otherwise it just ran.
-    pub(crate) fn queue_here(&self, task: &Arc<Task>, worker: usize, woken: bool) {
-        self.push(task, worker, woken);
-    }
-
-    /// The thread to interrupt for an actor that ran on `last`: the one whose actor can best wait.
-    fn target(&self, last: usize) -> usize {
-        let count = self.workers.len();
-        let candidates = (0..count.min(CANDIDATES_MAX)).map(|step| (last + step) % count);
-        // The first of equals: where it ran before.
-        let best = candidates.reduce(|best, other| {
-            let of = |worker: usize| self.workers[worker].running.load(Ordering::Relaxed);
-            if of(other) > of(best) { other } else { best }
-        });
-        best.unwrap_or(0)
-    }
-
-    /// Puts a task into the queue of `worker`; answers its place in the order of all queues.
-    fn push(&self, task: &Arc<Task>, worker: usize, woken: bool) -> u64 {
-        let now_ns = current::now_ns();
-        task.with_entity(|entity| {
-            let tier = entity.tier();
-            if woken {
-                entity.wake(self.clock(tier));
+    /// Puts a task into the queue of `worker`; answers its place in the order of all queues, or `None`
+    /// if that thread has ended.
+    pub(crate) fn queue(
+        &self,
+        task: &Arc<Task>,
+        worker: usize,
+        arrival: Arrival,
+        now_ns: u64,
+    ) -> Option<u64> {
+        let clock = self.clock(task.tier);
+        let queued = task.with_entity(|entity| {
+            if task.take_excuse() {
+                entity.excuse();
             }
-            let worker = &self.workers[worker];
-            let mut queue = worker.queue.lock();
-            queue.push(Arc::clone(task), entity, now_ns);
-            worker.head.store(queue.head(), Ordering::Relaxed);
-            crate::core::head_of(tier, entity.virtual_time())
-        })
-    }
-
-    pub(crate) fn clock(&self, tier: Tier) -> u64 {
-        self.clocks[tier as usize].load(Ordering::Relaxed)
-    }
-
-    /// An actor with this virtual time runs now.
-    pub(crate) fn advance(&self, tier: Tier, virtual_time: u64) {
-        // Read first: most times it is no news, and a write would take the line from other threads.
-        if self.clock(tier) < virtual_time {
-            self.clocks[tier as usize].fetch_max(virtual_time, Ordering::Relaxed);
+            match arrival {
+                Arrival::Starts => clock.start(entity),
+                Arrival::Woken => entity.wake(clock.now()),
+                Arrival::RanOn => clock.keep_up(entity),
+            }
+            self.station(worker).push(Arc::clone(task), entity, now_ns)
+        });
+        // It was interrupted since: who did that may have looked for it before it was queued.
+        if task.is_excused() {
+            self.release(task);
         }
+        queued
+    }
+
+    /// Lets a task go that waits for its quota.
+    pub(crate) fn release(&self, task: &Arc<Task>) {
+        let is_it = |waiting: &Arc<Task>| Arc::ptr_eq(waiting, task);
+        // Its thread may sleep until the quota is there.
+        (0..self.workers.len())
+            .find(|worker| self.station(*worker).release(is_it))
+            .into_iter()
+            .for_each(|worker| self.unpark(worker));
+    }
+
+    pub(crate) fn clock(&self, tier: Tier) -> &VirtualClock {
+        &self.clocks[tier as usize]
+    }
+
+    pub(crate) fn station(&self, worker: usize) -> &Station<Arc<Task>> {
+        &self.workers[worker].station
     }
 
     /// Asks the actor that runs on `worker` to give way.
     pub(crate) fn ring(&self, worker: usize) {
         let Some(worker) = self.workers.get(worker) else { return };
-        // Once is enough until it was heard.
-        if !worker.rung.swap(true, Ordering::AcqRel) {
+        if worker.station.doorbell.ring() {
             (self.bell)();
         }
     }
 
     pub(crate) fn is_rung(&self, worker: usize) -> bool {
-        self.workers[worker].rung.load(Ordering::Acquire)
-    }
-
-    pub(crate) fn heard(&self, worker: usize) {
-        let rung = &self.workers[worker].rung;
-        if rung.load(Ordering::Relaxed) {
-            rung.store(false, Ordering::Release);
-        }
+        self.station(worker).doorbell.is_rung()
     }
 
     /// Lets every running actor ask whether it should give way.
@@ -273,7 +289,7 @@ impl Shared {
         (self.bell)();
     }
 
-    pub(crate) fn unpark(&self, worker: usize) {
+    fn unpark(&self, worker: usize) {
         if let Some(thread) = self.workers[worker].thread.get() {
             thread.unpark();
         }
@@ -289,16 +305,26 @@ impl Shared {
     }
 
     pub(crate) fn any_busy(&self) -> bool {
-        self.workers.iter().any(|worker| worker.busy.load(Ordering::SeqCst))
+        self.workers.iter().any(|worker| worker.busy.load(Ordering::Relaxed))
     }
 
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Every thread is woken after this is said, so that none sleeps through it.
     fn stop(&self) {
-        self.stopping.store(true, Ordering::SeqCst);
+        self.stopping.store(true, Ordering::Release);
         (0..self.workers.len()).for_each(|worker| {
             self.ring(worker);
             self.unpark(worker);
         });
         self.ticker.nudge();
+    }
+
+    /// It was stopped, and no actor runs any more.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.is_stopping() && self.alive.load(Ordering::Acquire) == 0
     }
 }
 

@@ -11,13 +11,18 @@
 pub mod clock;
 pub mod core;
 pub mod current;
+mod doorbell;
 mod executor;
 mod mailbox;
+mod rest;
 mod sleepers;
 mod state;
+mod station;
 mod sync;
 mod task;
 mod ticker;
+mod timers;
+mod virtual_clock;
 mod worker;
 
 pub use executor::{Around, Executor, ExecutorOptions, Handle};
@@ -27,6 +32,10 @@ pub use task::{Actor, CpuFigures};
 /// Parts that tests with loom drive one by one; not to be used otherwise.
 #[doc(hidden)]
 pub mod model {
+    pub use crate::doorbell::Doorbell;
+    pub use crate::rest::Rest;
     pub use crate::sleepers::Sleepers;
     pub use crate::state::{Finished, TaskState};
+    pub use crate::station::Station;
+    pub use crate::timers::{Level, TimerLevels};
 }

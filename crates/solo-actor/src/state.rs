@@ -8,6 +8,8 @@ const RUNNING: u8 = 2;
 /// Runs, and was woken meanwhile.
 const NOTIFIED: u8 = 3;
 const DONE: u8 = 4;
+/// Was not started yet.
+const PREPARED: u8 = 5;
 
 /// The state.
 #[derive(Debug)]
@@ -23,11 +25,18 @@ pub enum Finished {
 }
 
 impl TaskState {
-    /// Of an actor that is about to be scheduled for the first time.
+    /// Of an actor that was not started. It is not to be woken before [`start`](Self::start).
     #[must_use]
     #[expect(clippy::new_without_default, reason = "loom's atomics have no const constructor")]
     pub fn new() -> Self {
-        Self(AtomicU8::new(SCHEDULED))
+        Self(AtomicU8::new(PREPARED))
+    }
+
+    /// Starts. True: the caller must schedule it; it is the only one who is told.
+    pub fn start(&self) -> bool {
+        let started =
+            self.0.compare_exchange(PREPARED, SCHEDULED, Ordering::AcqRel, Ordering::Relaxed);
+        started.is_ok()
     }
 
     /// Wakes. True: the caller must schedule it; it is the only one who is told.
@@ -37,10 +46,9 @@ impl TaskState {
             let next = match state {
                 IDLE => SCHEDULED,
                 RUNNING => NOTIFIED,
-                // A wake-up that is under way will see what this one is for: whoever takes it
-                // synchronises with this exchange.
-                SCHEDULED => SCHEDULED,
-                NOTIFIED => NOTIFIED,
+                // It will run in any case, and will see what this wake-up is for: each exchange up to
+                // that of `begin` reads the one before it, and so synchronises with it.
+                SCHEDULED | NOTIFIED | PREPARED => state,
                 _ => return false,
             };
             match self.0.compare_exchange(state, next, Ordering::AcqRel, Ordering::Acquire) {
@@ -60,7 +68,9 @@ impl TaskState {
         match self.0.compare_exchange(RUNNING, IDLE, Ordering::AcqRel, Ordering::Acquire) {
             Ok(_) => Finished::Sleeps,
             Err(_) => {
-                self.0.store(SCHEDULED, Ordering::Release);
+                // An exchange, no store: that would hide from the next run what was done by whoever
+                // woke it since.
+                self.0.swap(SCHEDULED, Ordering::AcqRel);
                 Finished::RunsAgain
             }
         }
@@ -68,7 +78,7 @@ impl TaskState {
 
     /// It ended.
     pub fn end(&self) {
-        self.0.store(DONE, Ordering::Release);
+        self.0.swap(DONE, Ordering::AcqRel);
     }
 
     /// Whether a thread runs it at the moment.

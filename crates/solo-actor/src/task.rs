@@ -9,20 +9,20 @@ use std::task::{Context, Poll};
 use futures_util::task::{ArcWake, waker_ref};
 
 use crate::clock;
-use crate::core::{Entity, Tier};
+use crate::core::{Entity, NextUp, Tier};
 use crate::executor::Shared;
 use crate::state::{Finished, TaskState};
-use crate::sync::{AtomicU64, AtomicUsize, Mutex, Ordering};
-
-/// Shortest time that a timer waits: the clock thread's resolution.
-const TIMER_MIN_NS: u64 = 1_000_000;
-
-/// No timer is set.
-const UNARMED: u64 = u64::MAX;
+use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering};
+use crate::timers::{Level, TimerLevels};
 
 /// An actor as the executor keeps it.
 pub(crate) struct Task {
     state: TaskState,
+    pub(crate) tier: Tier,
+    /// Its quota may keep it from running.
+    is_limited: bool,
+    /// It was interrupted: its quota must not keep it from running this once.
+    excused: AtomicBool,
     /// Locked while it runs and while it is queued, by one thread each time.
     body: Mutex<Body>,
     pub(crate) shared: Arc<Shared>,
@@ -30,15 +30,16 @@ pub(crate) struct Task {
     cpu_ns: AtomicU64,
     quota_exceeded: AtomicU64,
     throttled_ns: AtomicU64,
-    /// When the earliest timer of it fires.
-    armed_ns: AtomicU64,
+    timers: TimerLevels,
 }
 
 struct Body {
     /// `None`: it ended.
-    future: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    future: Option<Life>,
     entity: Entity,
 }
+
+type Life = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// What a run came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,8 +48,8 @@ pub(crate) enum Ran {
     Rests,
     /// Schedule it again.
     Again,
-    /// Its quota is used up: it did not run. Queue it.
-    Throttled,
+    /// It did not run, because its quota is used up or others go before it. Queue it.
+    NotYet,
 }
 
 /// Processor time of an actor.
@@ -67,21 +68,25 @@ pub struct CpuFigures {
 pub struct Actor(pub(crate) Arc<Task>);
 
 impl Task {
-    pub(crate) fn new(
-        shared: Arc<Shared>,
-        entity: Entity,
-        future: Pin<Box<dyn Future<Output = ()> + Send>>,
-    ) -> Arc<Self> {
+    pub(crate) fn new(shared: Arc<Shared>, entity: Entity, future: Life) -> Arc<Self> {
         Arc::new(Self {
             state: TaskState::new(),
+            tier: entity.tier(),
+            is_limited: entity.is_limited(),
+            excused: AtomicBool::new(false),
             body: Mutex::new(Body { future: Some(future), entity }),
             shared,
             last_worker: AtomicUsize::new(0),
             cpu_ns: AtomicU64::new(0),
             quota_exceeded: AtomicU64::new(0),
             throttled_ns: AtomicU64::new(0),
-            armed_ns: AtomicU64::new(UNARMED),
+            timers: TimerLevels::new(),
         })
+    }
+
+    /// True: the caller must queue it. Only the first one is told.
+    pub(crate) fn start(&self) -> bool {
+        self.state.start()
     }
 
     pub(crate) fn wake_task(self: &Arc<Self>) {
@@ -95,15 +100,19 @@ impl Task {
         f(&mut self.body.lock().entity)
     }
 
-    /// Runs it once. Answers also its tier and the time after it.
-    pub(crate) fn run(self: &Arc<Self>, before_ns: u64) -> (Ran, Tier, u64) {
+    /// Runs it once. `next_up`: it was woken by who ran before, and runs in that one's slice. Answers
+    /// also the time after it.
+    pub(crate) fn run(self: &Arc<Self>, next_up: Option<NextUp>, before_ns: u64) -> (Ran, u64) {
         let mut body = self.body.lock();
-        let tier = body.entity.tier();
-        if body.entity.throttled_until(before_ns).is_some() {
-            return (Ran::Throttled, tier, before_ns);
+        let admitted = next_up.is_none_or(|next_up| next_up.admits(&mut body.entity));
+        if !admitted || body.entity.throttled_until(before_ns).is_some() {
+            return (Ran::NotYet, before_ns);
         }
         self.state.begin();
-        let Some(future) = body.future.as_mut() else { return (Ran::Rests, tier, before_ns) };
+        let Some(future) = body.future.as_mut() else {
+            self.state.end();
+            return (Ran::Rests, before_ns);
+        };
         let waker = waker_ref(self);
         let mut context = Context::from_waker(&waker);
         let poll = AssertUnwindSafe(|| future.as_mut().poll(&mut context));
@@ -116,17 +125,39 @@ impl Task {
         body.entity.charge(ran_ns, now_ns);
         self.publish(&body.entity, ran_ns);
         if polled.is_ready() {
-            // Under the lock, so that nobody sees an ended actor whose parts are still there.
-            body.future = None;
             drop(body);
-            self.state.end();
-            return (Ran::Rests, tier, now_ns);
+            self.end();
+            return (Ran::Rests, now_ns);
         }
         drop(body);
         match self.state.finish() {
-            Finished::Sleeps => (Ran::Rests, tier, now_ns),
-            Finished::RunsAgain => (Ran::Again, tier, now_ns),
+            Finished::Sleeps => (Ran::Rests, now_ns),
+            Finished::RunsAgain => (Ran::Again, now_ns),
         }
+    }
+
+    /// Drops its future, and only then calls it ended, so that nobody sees an ended actor whose parts
+    /// are still there. Only for whoever runs it or took it from a queue.
+    pub(crate) fn end(&self) {
+        let future = self.body.lock().future.take();
+        // Without the lock: what is dropped may wake others.
+        if std::panic::catch_unwind(AssertUnwindSafe(|| drop(future))).is_err() {
+            tracing::error!("A part of an actor panicked when it was dropped (a bug of Solo)");
+        }
+        self.state.end();
+        let timers = self.timers.set();
+        if timers > 0 {
+            self.shared.timers.forget(timers);
+        }
+    }
+
+    /// Whether it was interrupted while its quota may keep it from running; once.
+    pub(crate) fn take_excuse(&self) -> bool {
+        self.is_excused() && self.excused.swap(false, Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_excused(&self) -> bool {
+        self.is_limited && self.excused.load(Ordering::Relaxed)
     }
 
     fn publish(&self, entity: &Entity, ran_ns: u64) {
@@ -137,13 +168,14 @@ impl Task {
         self.throttled_ns.store(entity.throttled_ns(), Ordering::Relaxed);
     }
 
-    /// A timer for `at_ns` fired: wakes, unless an earlier one did already.
-    pub(crate) fn fire(self: &Arc<Self>, at_ns: u64) {
-        let armed =
-            self.armed_ns.compare_exchange(at_ns, UNARMED, Ordering::AcqRel, Ordering::Relaxed);
-        if armed.is_ok() {
-            self.wake_task();
-        }
+    /// Its timer of this level fired.
+    pub(crate) fn fire(self: &Arc<Self>, level: Level) {
+        self.timers.fired(level);
+        self.wake_task();
+    }
+
+    pub(crate) fn is_done(&self) -> bool {
+        self.state.is_done()
     }
 }
 
@@ -159,32 +191,30 @@ impl Actor {
         self.0.wake_task();
     }
 
-    /// Wakes it, and interrupts it if it runs: it is asked to give way now.
+    /// Wakes it, and interrupts it if it runs: it is asked to give way now. One that waits for its
+    /// quota runs once nevertheless, so that whoever is to end can be made to.
     pub fn interrupt(&self) {
-        self.0.wake_task();
-        if self.0.state.is_running() {
-            self.0.shared.ring(self.0.last_worker.load(Ordering::Relaxed));
+        let task = &self.0;
+        if task.is_limited {
+            task.excused.store(true, Ordering::Relaxed);
+        }
+        task.wake_task();
+        if task.state.is_running() {
+            task.shared.ring(task.last_worker.load(Ordering::Relaxed));
+        } else if task.is_limited {
+            task.shared.release(task);
         }
     }
 
-    /// Wakes it at `deadline_ns` or before: who waits for a deadline looks at the clock when woken, and
-    /// asks again. Called by the actor itself for each wait, it costs an atomic read most times: a
-    /// timer that is set is left, and one that fires early is set anew.
+    /// Wakes it at `deadline_ns`, about a millisecond later, or before: who waits for a deadline looks
+    /// at the clock when woken, and asks again. Called by the actor itself for each wait, it costs an
+    /// atomic read most times: a timer that is set is left.
     pub fn wake_by(&self, deadline_ns: u64, now_ns: u64) {
         let task = &self.0;
-        if task.armed_ns.load(Ordering::Relaxed) <= deadline_ns {
-            return;
+        if let Some(level) = task.timers.arm(deadline_ns.saturating_sub(now_ns)) {
+            task.shared.timers.add(now_ns, level, Arc::downgrade(task));
+            task.shared.ticker.nudge();
         }
-        // The largest power of two that fits: so one actor has as many timers as a number has bits,
-        // whatever deadlines a guest makes up.
-        let wait_ns = deadline_ns.saturating_sub(now_ns).max(TIMER_MIN_NS);
-        let at_ns = if wait_ns <= 2 * TIMER_MIN_NS {
-            now_ns + wait_ns
-        } else {
-            now_ns + (1 << wait_ns.ilog2())
-        };
-        task.armed_ns.store(at_ns, Ordering::Relaxed);
-        task.shared.timers.add(at_ns, Arc::downgrade(task));
     }
 
     /// Its processor time so far.
@@ -200,7 +230,7 @@ impl Actor {
     /// Whether it ended.
     #[must_use]
     pub fn is_done(&self) -> bool {
-        self.0.state.is_done()
+        self.0.is_done()
     }
 }
 

@@ -5,164 +5,177 @@ use std::thread;
 use std::time::Duration;
 
 use crate::clock;
-use crate::core::{PULL_MARGIN, Pick, Tier};
-use crate::current;
-use crate::executor::Shared;
+use crate::core::{NextUp, Picked, Processor, RunQueue, Tier, Turn, first, place, victim};
+use crate::current::{self, Local};
+use crate::executor::{Arrival, Shared};
+use crate::station::Station;
 use crate::sync::Ordering;
 use crate::task::{Ran, Task};
-
-/// Work may wait so long behind others before a thread that sleeps is woken for it: waking one takes
-/// 20 to 50 us, and actors that talk are better off together.
-const BACKLOG_NS: u64 = 50_000;
-
-/// With so many actors waiting a sleeping thread is woken at once.
-const BACKLOG_MAX: usize = 3;
 
 /// What the loop carries along.
 struct Loop<'a> {
     shared: &'a Arc<Shared>,
+    local: &'a Local,
     index: usize,
+    station: &'a Station<Arc<Task>>,
+    processor: Processor,
     now_ns: u64,
-    /// Ran since the last pick, by tier.
-    ran_ns: [u64; 2],
     /// How long the last actor ran.
     last_ran_ns: u64,
-    /// Since when something waits here.
-    backlog_since_ns: Option<u64>,
+    /// Of the actor that others see running here.
+    running: Tier,
 }
 
 /// Runs actors until the executor stops.
 pub(crate) fn run(shared: &Arc<Shared>, index: usize) {
-    current::begin(shared, index);
-    let mut state = Loop {
-        shared,
-        index,
-        now_ns: clock::now_ns(),
-        ran_ns: [0; 2],
-        last_ran_ns: 0,
-        backlog_since_ns: None,
-    };
-    while !shared.stopping.load(Ordering::Relaxed) {
-        match state.next() {
-            Some(task) => state.run(&task),
-            None => state.sleep(),
-        }
-    }
-    // What waits here is dropped; actors that sleep elsewhere go with the process.
-    drop(current::take_next());
-    drop(std::mem::take(&mut *shared.workers[index].queue.lock()));
+    current::enter(shared, index, |local| Loop::new(shared, local, index).run_all());
 }
 
-impl Loop<'_> {
-    fn next(&mut self) -> Option<Arc<Task>> {
-        let over = current::slice_is_over(self.now_ns) || self.shared.is_rung(self.index);
-        if let Some(task) = current::take_next() {
-            if !over {
-                return Some(task);
+impl<'a> Loop<'a> {
+    fn new(shared: &'a Arc<Shared>, local: &'a Local, index: usize) -> Self {
+        Self {
+            shared,
+            local,
+            index,
+            station: shared.station(index),
+            processor: Processor::default(),
+            now_ns: clock::now_ns(),
+            last_ran_ns: 0,
+            running: Tier::User,
+        }
+    }
+
+    fn run_all(mut self) {
+        while !self.shared.is_stopping() {
+            match self.next() {
+                Some((task, next_up)) => self.run(&task, next_up),
+                None => self.sleep(),
+            }
+        }
+        // What waits here ends; actors that sleep elsewhere go with the process. What is dropped may
+        // wake others: no lock is held, and none of them comes to this thread any more.
+        let next = self.local.take_next();
+        self.local.leave();
+        let queued = self.station.close();
+        next.iter().for_each(|task| task.end());
+        queued.into_iter().flat_map(RunQueue::into_actors).for_each(|task| task.end());
+    }
+
+    fn next(&mut self) -> Option<(Arc<Task>, Option<NextUp>)> {
+        if let Some(task) = self.local.take_next() {
+            if !self.local.slice_is_over(self.now_ns) && !self.station.doorbell.is_rung() {
+                let next_up = self.next_up(&task);
+                return Some((task, Some(next_up)));
             }
             // It shares the slice of who woke it, and that is used up.
-            self.shared.queue_here(&task, self.index, true);
+            self.queue(&task, Arrival::Woken);
         }
-        self.pick()
+        self.pick().map(|task| (task, None))
+    }
+
+    /// What `task` must pass to run in the slice of who woke it.
+    fn next_up(&mut self, task: &Arc<Task>) -> NextUp {
+        let own = self.station.head();
+        let waiting = usize::from(own != u64::MAX);
+        if self.processor.calls_for_help(waiting, self.now_ns, self.last_ran_ns) {
+            self.shared.call_for_help(self.index);
+        }
+        let clock = self.shared.clock(task.tier).now();
+        if task.tier != self.running {
+            // So that a system-tier actor does not wait for one of the user tier that another of the
+            // system tier has woken.
+            self.running = task.tier;
+            self.station.runs_within_slice(place(task.tier, clock));
+        }
+        self.processor.next_up(own, clock)
     }
 
     /// Takes what is furthest behind, from the own queue or another one.
     fn pick(&mut self) -> Option<Arc<Task>> {
-        self.shared.heard(self.index);
-        current::begin_slice(self.now_ns);
-        let own = self.shared.workers[self.index].head.load(Ordering::Relaxed);
-        let others = (0..self.shared.workers.len()).filter(|other| *other != self.index);
-        let richest = others
-            .map(|other| (self.shared.workers[other].head.load(Ordering::Relaxed), other))
-            .min()
-            .filter(|(head, _)| head.saturating_add(PULL_MARGIN / 2) < own);
-        let mut picked = None;
-        if let Some((_, other)) = richest {
-            picked = self.take_from(other);
-        }
-        let Pick { actor, tier, virtual_time, throttled_since_ns } =
-            picked.or_else(|| self.take_from(self.index))?;
-        let mut virtual_time = virtual_time;
-        if let Some(since_ns) = throttled_since_ns {
-            virtual_time = actor.with_entity(|entity| {
-                entity.note_throttled(self.now_ns.saturating_sub(since_ns));
-                entity.wake(self.shared.clock(tier));
-                entity.virtual_time()
-            });
-        }
-        self.shared.advance(tier, virtual_time);
-        let running = crate::core::head_of(tier, virtual_time);
-        self.shared.workers[self.index].running.store(running, Ordering::Relaxed);
-        Some(actor)
-    }
-
-    fn take_from(&mut self, worker: usize) -> Option<Pick<Arc<Task>>> {
-        let victim = &self.shared.workers[worker];
-        let mut queue = victim.queue.lock();
-        if worker == self.index {
-            for (tier, ran_ns) in [Tier::System, Tier::User].into_iter().zip(&mut self.ran_ns) {
-                if *ran_ns > 0 {
-                    queue.ran(tier, std::mem::take(ran_ns));
+        self.station.doorbell.hear();
+        self.processor.end_slice(self.now_ns);
+        self.local.begin_slice(self.now_ns);
+        loop {
+            let turn = self.processor.turn();
+            let others = self.first_of_others();
+            // When it is the user tier's turn, it is that of the own queue: others have their own.
+            let from = match turn {
+                Turn::Usual => victim(others, self.station.head()),
+                Turn::User => None,
+            };
+            let given = from.and_then(|other| self.shared.station(other).give(self.now_ns));
+            let pulled = given.is_some();
+            match given.or_else(|| self.take_own(turn))? {
+                Picked::Released { actor, since_ns } => {
+                    let waited_ns = self.now_ns.saturating_sub(since_ns);
+                    actor.with_entity(|entity| entity.note_throttled(waited_ns));
+                    self.queue(&actor, Arrival::Woken);
+                }
+                Picked::Runs { actor, tier, virtual_time } => {
+                    self.shared.clock(tier).advance(virtual_time);
+                    let others = if pulled { self.first_of_others() } else { others };
+                    self.processor.begin_slice(turn, tier, others.0);
+                    self.running = tier;
+                    if pulled && self.station.runs(place(tier, virtual_time)) {
+                        self.shared.ring(self.index);
+                    }
+                    return Some(actor);
                 }
             }
         }
-        let picked = queue.pick(self.now_ns);
-        victim.head.store(queue.head(), Ordering::Relaxed);
-        let waiting = queue.len();
-        drop(queue);
-        if worker == self.index {
-            self.watch_backlog(waiting);
+    }
+
+    fn first_of_others(&self) -> (u64, usize) {
+        let others = (0..self.shared.workers.len()).filter(|other| *other != self.index);
+        first(others.map(|other| (self.shared.station(other).head(), other)))
+    }
+
+    fn take_own(&mut self, turn: Turn) -> Option<Picked<Arc<Task>>> {
+        let (picked, waiting) = self.station.take(turn, self.now_ns);
+        if self.processor.calls_for_help(waiting, self.now_ns, self.last_ran_ns) {
+            self.shared.call_for_help(self.index);
         }
         picked
     }
 
-    /// Calls for help when work piles up behind the actor that runs now.
-    fn watch_backlog(&mut self, waiting: usize) {
-        if waiting == 0 {
-            self.backlog_since_ns = None;
-            return;
-        }
-        let since_ns = *self.backlog_since_ns.get_or_insert(self.now_ns);
-        let waited_ns = self.now_ns.saturating_sub(since_ns).max(self.last_ran_ns);
-        if waiting >= BACKLOG_MAX || waited_ns >= BACKLOG_NS {
-            self.shared.call_for_help(self.index);
+    fn run(&mut self, task: &Arc<Task>, next_up: Option<NextUp>) {
+        self.local.set_now(self.now_ns);
+        task.last_worker.store(self.index, Ordering::Relaxed);
+        let before_ns = self.now_ns;
+        let (ran, now_ns) = task.run(next_up, before_ns);
+        self.now_ns = now_ns;
+        self.last_ran_ns = now_ns.saturating_sub(before_ns);
+        match ran {
+            Ran::Rests => {}
+            Ran::Again | Ran::NotYet => self.queue(task, Arrival::RanOn),
         }
     }
 
-    fn run(&mut self, task: &Arc<Task>) {
-        current::set_now(self.now_ns);
-        task.last_worker.store(self.index, Ordering::Relaxed);
-        let before_ns = self.now_ns;
-        let (ran, tier, now_ns) = task.run(before_ns);
-        self.now_ns = now_ns;
-        self.last_ran_ns = now_ns.saturating_sub(before_ns);
-        self.ran_ns[tier as usize] += self.last_ran_ns;
-        match ran {
-            Ran::Rests => {}
-            Ran::Again | Ran::Throttled => self.shared.queue_here(task, self.index, false),
-        }
+    fn queue(&self, task: &Arc<Task>, arrival: Arrival) {
+        // The thread has not ended: it is this one.
+        let _ = self.shared.queue(task, self.index, arrival, self.now_ns);
     }
 
     fn sleep(&mut self) {
         let shared = self.shared;
         let me = &shared.workers[self.index];
-        me.running.store(u64::MAX, Ordering::Relaxed);
-        self.backlog_since_ns = None;
+        self.station.rest();
+        self.processor.rest();
         shared.sleepers.enter(self.index);
-        let has_work = shared.workers.iter().any(|w| w.head.load(Ordering::Relaxed) != u64::MAX);
-        if !has_work && !shared.stopping.load(Ordering::SeqCst) {
-            let release_ns = me.queue.lock().next_release_ns();
-            me.busy.store(false, Ordering::SeqCst);
+        let has_work = shared.workers.iter().any(|worker| worker.station.head() != u64::MAX);
+        if !has_work && !shared.is_stopping() {
+            let release_ns = self.station.next_release_ns();
+            me.busy.store(false, Ordering::Release);
             match release_ns.map(|at_ns| at_ns.saturating_sub(clock::now_ns())) {
                 None => thread::park(),
                 Some(0) => {}
                 Some(wait_ns) => thread::park_timeout(Duration::from_nanos(wait_ns)),
             }
-            me.busy.store(true, Ordering::SeqCst);
+            me.busy.store(true, Ordering::Relaxed);
             shared.ticker.nudge();
         }
         shared.sleepers.leave(self.index);
         self.now_ns = clock::now_ns();
-        current::set_now(self.now_ns);
+        self.local.set_now(self.now_ns);
     }
 }

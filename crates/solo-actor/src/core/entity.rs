@@ -1,6 +1,6 @@
 //! What the scheduler knows of one actor.
 
-use super::{QUOTA_PERIOD_NS, WAKE_CREDIT};
+use super::{QUOTA_PERIOD_NS, SLICE_NS, WAKE_CREDIT};
 
 /// Virtual time per nanosecond and weight: an actor of weight 2, the smallest, uses up 32 per
 /// nanosecond, which a `u64` holds for 18 years of processor time.
@@ -43,6 +43,8 @@ pub struct Quota {
 pub struct Entity {
     weight: Weight,
     tier: Tier,
+    /// Virtual time of a slice at its weight.
+    slice_virtual: u64,
     virtual_time: u64,
     /// Below one unit of virtual time; times the weight.
     remainder: u64,
@@ -57,6 +59,8 @@ struct Account {
     used_ns: u64,
     /// In this period it was seen to be over.
     over: bool,
+    /// It may run once although it is over.
+    excused: bool,
     exceeded: u64,
     throttled_ns: u64,
 }
@@ -88,10 +92,12 @@ impl Entity {
             period_began_ns: 0,
             used_ns: 0,
             over: false,
+            excused: false,
             exceeded: 0,
             throttled_ns: 0,
         });
-        Self { weight, tier, virtual_time: 0, remainder: 0, quota }
+        let slice_virtual = SLICE_NS * SCALE / u64::from(weight.0);
+        Self { weight, tier, slice_virtual, virtual_time: 0, remainder: 0, quota }
     }
 
     /// Its tier.
@@ -106,9 +112,28 @@ impl Entity {
         self.virtual_time
     }
 
-    /// It was woken, or starts, when the virtual time of all was `clock`.
+    /// By how much a slice advances it.
+    #[must_use]
+    pub fn slice_virtual(&self) -> u64 {
+        self.slice_virtual
+    }
+
+    /// It starts, at a time that [`start`](super::start) gave.
+    pub fn start(&mut self, virtual_time: u64) {
+        self.virtual_time = virtual_time;
+    }
+
+    /// It was woken when the virtual time of all was `clock`.
     pub fn wake(&mut self, clock: u64) {
         self.virtual_time = self.virtual_time.max(clock.saturating_sub(WAKE_CREDIT));
+    }
+
+    /// It ran and would run on. Whoever has a whole thread and would deserve more falls behind `clock`
+    /// for ever; of that it may save up two steps of `step`, the longest by which any actor advances
+    /// in a slice. In less than that one can be behind that had to wait, and that is made good.
+    pub fn keep_up(&mut self, clock: u64, step: u64) {
+        let floor = clock.saturating_sub(step.saturating_mul(2));
+        self.virtual_time = self.virtual_time.max(floor);
     }
 
     /// It ran for `ran_ns` until `now_ns`.
@@ -122,11 +147,28 @@ impl Entity {
         }
     }
 
+    /// Whether its quota may keep it from running.
+    #[must_use]
+    pub fn is_limited(&self) -> bool {
+        self.quota.as_ref().is_some_and(|account| account.mode == QuotaMode::Throttle)
+    }
+
+    /// It may run once whatever its quota says; the next periods pay for that.
+    pub fn excuse(&mut self) {
+        if let Some(account) = &mut self.quota {
+            account.excused = true;
+        }
+    }
+
     /// Until when its quota keeps it from running; `None` while it may run.
     pub fn throttled_until(&mut self, now_ns: u64) -> Option<u64> {
         let account = self.quota.as_mut().filter(|account| account.mode == QuotaMode::Throttle)?;
         account.roll(now_ns);
-        (account.used_ns >= account.allowed_ns).then_some(account.period_began_ns + QUOTA_PERIOD_NS)
+        if account.excused {
+            return None;
+        }
+        let next_ns = account.period_began_ns.saturating_add(QUOTA_PERIOD_NS);
+        (account.used_ns >= account.allowed_ns).then_some(next_ns)
     }
 
     /// It was kept from running for so long.
@@ -152,6 +194,7 @@ impl Entity {
 impl Account {
     fn charge(&mut self, ran_ns: u64, now_ns: u64) {
         self.roll(now_ns);
+        self.excused = false;
         self.used_ns = self.used_ns.saturating_add(ran_ns);
         if self.used_ns >= self.allowed_ns && !self.over {
             self.over = true;

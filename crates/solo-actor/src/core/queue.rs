@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::BinaryHeap;
 
-use super::{Entity, SYSTEM_STREAK_NS, Tier};
+use super::{Entity, Tier, Turn};
 
 /// Actors that wait for a processor, and those that wait for their quota.
 #[derive(Debug)]
@@ -13,21 +13,27 @@ pub struct RunQueue<T> {
     throttled: BinaryHeap<Waiting<T>>,
     /// Counts up: of two that are equal, the one that came first.
     sequence: u64,
-    /// How long system-tier actors ran in a row while a user-tier actor waited.
-    system_streak_ns: u64,
 }
 
-/// What runs next.
-#[derive(Debug)]
-pub struct Pick<T> {
-    /// The actor.
-    pub actor: T,
-    /// Its tier.
-    pub tier: Tier,
-    /// Its virtual time.
-    pub virtual_time: u64,
-    /// It comes from its quota's waiting, and since then: place it anew before it runs.
-    pub throttled_since_ns: Option<u64>,
+/// What was taken from a queue.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Picked<T> {
+    /// It runs next.
+    Runs {
+        /// The actor.
+        actor: T,
+        /// Its tier.
+        tier: Tier,
+        /// Its virtual time.
+        virtual_time: u64,
+    },
+    /// Its quota is there again. Wake it, queue it anew, and pick again.
+    Released {
+        /// The actor.
+        actor: T,
+        /// Since when it waited for its quota.
+        since_ns: u64,
+    },
 }
 
 #[derive(Debug)]
@@ -36,7 +42,6 @@ struct Waiting<T> {
     key: u64,
     sequence: u64,
     since_ns: u64,
-    tier: Tier,
     actor: T,
 }
 
@@ -47,7 +52,6 @@ impl<T> Default for RunQueue<T> {
             user: BinaryHeap::new(),
             throttled: BinaryHeap::new(),
             sequence: 0,
-            system_streak_ns: 0,
         }
     }
 }
@@ -56,48 +60,48 @@ impl<T> RunQueue<T> {
     /// Adds an actor that can run, or that waits for its quota.
     pub fn push(&mut self, actor: T, entity: &mut Entity, now_ns: u64) {
         self.sequence += 1;
-        let (tier, sequence) = (entity.tier(), self.sequence);
-        let (heap, key) = match (entity.throttled_until(now_ns), tier) {
+        let (heap, key) = match (entity.throttled_until(now_ns), entity.tier()) {
             (Some(until_ns), _) => (&mut self.throttled, until_ns),
             (None, Tier::System) => (&mut self.system, entity.virtual_time()),
             (None, Tier::User) => (&mut self.user, entity.virtual_time()),
         };
-        heap.push(Waiting { key, sequence, since_ns: now_ns, tier, actor });
+        heap.push(Waiting { key, sequence: self.sequence, since_ns: now_ns, actor });
     }
 
-    /// Takes what runs next: one whose quota is there again, then system before user, each by virtual
-    /// time, except that a busy system tier leaves the user tier its part.
-    pub fn pick(&mut self, now_ns: u64) -> Option<Pick<T>> {
+    /// Takes one whose quota is there again, or else what runs next: the tier whose turn it is, and
+    /// within it the one with the least virtual time.
+    pub fn pick(&mut self, turn: Turn, now_ns: u64) -> Option<Picked<T>> {
         if self.throttled.peek().is_some_and(|waiting| waiting.key <= now_ns) {
-            let waiting = self.throttled.pop()?;
-            return Some(Pick {
-                throttled_since_ns: Some(waiting.since_ns),
-                ..waiting.into_pick()
-            });
+            let Waiting { actor, since_ns, .. } = self.throttled.pop()?;
+            return Some(Picked::Released { actor, since_ns });
         }
-        let yields = self.system_streak_ns >= SYSTEM_STREAK_NS && !self.user.is_empty();
-        if yields {
-            self.system_streak_ns = 0;
-        }
-        let first = if yields { None } else { self.system.pop() };
-        let waiting = first.or_else(|| self.user.pop()).or_else(|| self.system.pop())?;
-        Some(waiting.into_pick())
-    }
-
-    /// An actor of `tier` ran for so long.
-    pub fn ran(&mut self, tier: Tier, ran_ns: u64) {
-        self.system_streak_ns = match tier {
-            Tier::System if !self.user.is_empty() => self.system_streak_ns.saturating_add(ran_ns),
-            Tier::System | Tier::User => 0,
+        let tier = match turn {
+            Turn::User if !self.user.is_empty() => Tier::User,
+            Turn::Usual if self.system.is_empty() => Tier::User,
+            Turn::User | Turn::Usual => Tier::System,
         };
+        let heap = match tier {
+            Tier::System => &mut self.system,
+            Tier::User => &mut self.user,
+        };
+        let Waiting { actor, key: virtual_time, .. } = heap.pop()?;
+        Some(Picked::Runs { actor, tier, virtual_time })
     }
 
-    /// What would be picked, as one number to compare with other queues: the lower, the sooner.
-    /// `u64::MAX`: nothing can run.
+    /// Lets one that waits for its quota go at the next pick. False: it does not wait for that here.
+    pub fn release(&mut self, is_it: impl Fn(&T) -> bool) -> bool {
+        let mut throttled = std::mem::take(&mut self.throttled).into_vec();
+        let found = throttled.iter_mut().find(|waiting| is_it(&waiting.actor));
+        let is_here = found.map(|waiting| waiting.key = 0).is_some();
+        self.throttled = throttled.into();
+        is_here
+    }
+
+    /// Place of what runs next in the order of all queues, `u64::MAX` if nothing can run.
     #[must_use]
     pub fn head(&self) -> u64 {
-        let user = self.user.peek().map(|waiting| head_of(Tier::User, waiting.key));
-        let system = self.system.peek().map(|waiting| head_of(Tier::System, waiting.key));
+        let user = self.user.peek().map(|waiting| place(Tier::User, waiting.key));
+        let system = self.system.peek().map(|waiting| place(Tier::System, waiting.key));
         system.or(user).unwrap_or(u64::MAX)
     }
 
@@ -118,25 +122,21 @@ impl<T> RunQueue<T> {
     pub fn is_empty(&self) -> bool {
         self.system.is_empty() && self.user.is_empty()
     }
-}
 
-/// Virtual times of both tiers in one order.
-#[must_use]
-pub(crate) fn head_of(tier: Tier, virtual_time: u64) -> u64 {
-    match tier {
-        Tier::System => virtual_time >> 1,
-        Tier::User => (virtual_time >> 1) | (1 << 63),
+    /// All that are in it, in any order.
+    pub fn into_actors(self) -> impl Iterator<Item = T> {
+        let heaps = [self.system, self.user, self.throttled];
+        heaps.into_iter().flatten().map(|waiting| waiting.actor)
     }
 }
 
-impl<T> Waiting<T> {
-    fn into_pick(self) -> Pick<T> {
-        Pick {
-            actor: self.actor,
-            tier: self.tier,
-            virtual_time: self.key,
-            throttled_since_ns: None,
-        }
+/// Place of an actor in the order of all, of both tiers: the lower, the sooner. Less than `u64::MAX`,
+/// which stands for none.
+#[must_use]
+pub fn place(tier: Tier, virtual_time: u64) -> u64 {
+    match tier {
+        Tier::System => virtual_time >> 1,
+        Tier::User => ((virtual_time >> 1) | (1 << 63)).min(u64::MAX - 1),
     }
 }
 
