@@ -27,6 +27,7 @@ demo: build guests ## Build, start, deploy, call, crash, kill the kernel, and sh
 
 test: build guests ## Run all tests
 	cargo nextest run --release --workspace --no-fail-fast
+	cargo test --release -p solo-actor --features loom --test loom
 	buf lint proto
 	scripts/docs-test.sh
 
