@@ -5,8 +5,12 @@ use std::sync::Arc;
 
 use crate::clock;
 use crate::core::SLICE_NS;
-use crate::executor::Shared;
-use crate::task::Task;
+use crate::executor::{Arrival, Shared};
+use crate::sync::Ordering;
+use crate::task::{Ran, Task};
+
+/// Actors that may run within one another: each takes some kilobytes of the stack below it.
+const HAND_OVERS_MAX: usize = 4;
 
 /// Of the thread that runs.
 pub(crate) struct Local {
@@ -17,6 +21,10 @@ pub(crate) struct Local {
     run_next: Cell<Option<Arc<Task>>>,
     slice_began_ns: Cell<u64>,
     now_ns: Cell<u64>,
+    /// Actors that run within one another here, by hand-overs.
+    depth: Cell<usize>,
+    /// Time that the running actor had others run.
+    handed_over_ns: Cell<u64>,
 }
 
 thread_local! {
@@ -27,6 +35,8 @@ thread_local! {
             run_next: Cell::new(None),
             slice_began_ns: Cell::new(0),
             now_ns: Cell::new(0),
+            depth: Cell::new(0),
+            handed_over_ns: Cell::new(0),
         }
     };
 }
@@ -62,6 +72,50 @@ pub fn should_yield(shared: &crate::Handle) -> bool {
         let worker = local.worker.get();
         shared.is_rung(worker) || local.slice_is_over(clock::now_ns())
     })
+}
+
+/// Runs `callee` here and now, within `caller`, which is the running actor and has just woken it: so a
+/// caller that waits for nothing else need not give way. Does nothing unless it is what this thread
+/// would run next, within the slice that is used. The caller looks for what it waits for afterwards,
+/// as it would after any wake-up.
+pub fn hand_over(caller: &crate::Actor, callee: &crate::Actor) {
+    let (caller, callee) = (&caller.0, &callee.0);
+    let shared = &callee.shared;
+    // A tier of its own would have to be shown to those who look whom they can interrupt.
+    if caller.tier != callee.tier {
+        return;
+    }
+    LOCAL.with(|local| {
+        if local.owner.get() != address(shared) || local.depth.get() >= HAND_OVERS_MAX {
+            return;
+        }
+        let before_ns = clock::now_ns();
+        let worker = local.worker.get();
+        if shared.is_rung(worker) || local.slice_is_over(before_ns) {
+            return;
+        }
+        let Some(task) = local.run_next.take() else { return };
+        if !Arc::ptr_eq(&task, callee) {
+            return local.run_next.set(Some(task));
+        }
+        local.depth.set(local.depth.get() + 1);
+        let handed_before_ns = local.handed_over_ns.replace(0);
+        local.now_ns.set(before_ns);
+        task.last_worker.store(worker, Ordering::Relaxed);
+        let (ran, now_ns) = task.run(None, before_ns);
+        local.now_ns.set(now_ns);
+        local.handed_over_ns.set(handed_before_ns + now_ns.saturating_sub(before_ns));
+        local.depth.set(local.depth.get() - 1);
+        if ran != Ran::Rests {
+            // The thread has not ended: it is this one.
+            let _ = shared.queue(&task, worker, Arrival::RanOn, now_ns);
+        }
+    });
+}
+
+/// Time that the running actor had others run; once.
+pub(crate) fn handed_over_ns() -> u64 {
+    LOCAL.with(|local| local.handed_over_ns.take())
 }
 
 /// Runs `f` as thread `worker` of the executor.

@@ -10,6 +10,7 @@ use futures_util::task::{ArcWake, waker_ref};
 
 use crate::clock;
 use crate::core::{Entity, NextUp, Tier};
+use crate::current;
 use crate::executor::Shared;
 use crate::state::{Finished, TaskState};
 use crate::sync::{AtomicBool, AtomicU64, AtomicUsize, Mutex, Ordering};
@@ -121,8 +122,12 @@ impl Task {
             Poll::Ready(())
         });
         let now_ns = clock::now_ns();
-        let ran_ns = now_ns.saturating_sub(before_ns);
+        let handed_ns = current::handed_over_ns();
+        let ran_ns = now_ns.saturating_sub(before_ns).saturating_sub(handed_ns);
         body.entity.charge(ran_ns, now_ns);
+        if handed_ns > 0 {
+            body.entity.charge_for_others(handed_ns);
+        }
         self.publish(&body.entity, ran_ns);
         if polled.is_ready() {
             drop(body);

@@ -147,6 +147,13 @@ impl Entity {
         }
     }
 
+    /// Others ran for `ran_ns` within its slice, at its wish: that is the slice of nobody else, though
+    /// the quota is theirs. Charged to either side, so that nobody gains by having others work.
+    pub fn charge_for_others(&mut self, ran_ns: u64) {
+        let units = ran_ns.saturating_mul(SCALE) / u64::from(self.weight.0);
+        self.virtual_time = self.virtual_time.saturating_add(units);
+    }
+
     /// Whether its quota may keep it from running.
     #[must_use]
     pub fn is_limited(&self) -> bool {

@@ -305,6 +305,13 @@ impl Slot {
         }
     }
 
+    /// Has `callee`, which was just woken, run within this instance's slice, if that can be.
+    pub(crate) fn hand_over(&self, callee: &Self) {
+        if let (Some(caller), Some(callee)) = (self.actor.get(), callee.actor.get()) {
+            solo_actor::current::hand_over(caller, callee);
+        }
+    }
+
     /// Wakes the actor by `deadline_ns` at the latest.
     pub(crate) fn wake_by(&self, deadline_ns: u64, now_ns: u64) {
         if let Some(actor) = self.actor.get() {

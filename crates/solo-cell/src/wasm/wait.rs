@@ -62,6 +62,7 @@ impl Slot {
             Ok(ticket) => ends.queued = Some((Arc::clone(callee), ticket)),
             Err(failure) => return Ok(Err(failure)),
         }
+        self.hand_over(callee);
         let answer = std::future::poll_fn(|_| {
             let answer = self.wait.state.lock().answer.take();
             if let Some(answer) = answer {
