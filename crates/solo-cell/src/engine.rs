@@ -67,12 +67,14 @@ const MAPS_PER_INSTANCE: u64 = 7;
 /// Maps for code, threads and the allocator: without them allocations fail, and with them the process.
 const MAPS_RESERVED: u64 = 5_500;
 
-/// Instances that the address space of 128 TiB has room for, with two memories each.
-const INSTANCES_MAX: u32 = 12_000;
+/// Instances that the address space has room for, with two memories (8.06 GiB) each. They are reserved
+/// in one piece, and the largest one of the 128 TiB is what is below the program: Linux loads it at two
+/// thirds, 85.3 TiB, which would be 10,800.
+const INSTANCES_MAX: u32 = 10_500;
 
 impl RunLimits {
     /// What this machine has room for: `vm.max_map_count` decides. 8,500 where it is as the kernel sets
-    /// it, the most there can be from 90,000 on.
+    /// it, the most there can be from 80,000 on.
     #[must_use]
     pub fn of_machine() -> Self {
         let setting = std::fs::read_to_string("/proc/sys/vm/max_map_count");

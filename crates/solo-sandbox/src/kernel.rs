@@ -10,13 +10,13 @@ const KERNEL_MIN: (u32, u32) = (5, 13);
 
 /// Memory maps of one process: from so many on a wasm cell has room for all the instances that its
 /// address space can hold, which is more than the goal (SPEC 9).
-const MAPS_WANTED: u64 = 90_000;
+const MAPS_WANTED: u64 = 80_000;
 
 /// How a wasm cell computes its room from the setting: maps of an instance and one to spare, maps of
 /// the cell itself, and what the address space allows.
 const MAPS_PER_INSTANCE: u64 = 7;
 const MAPS_OF_CELL: u64 = 5_500;
-const INSTANCES_MAX: u64 = 12_000;
+const INSTANCES_MAX: u64 = 10_500;
 
 /// Process ids of the machine: what Linux itself starts with on small machines.
 const PIDS_WANTED: u64 = 32_768;
