@@ -16,6 +16,7 @@ mod failure;
 mod group;
 mod health;
 mod host;
+mod inbox;
 mod instance;
 mod lifecycle;
 mod limits;
