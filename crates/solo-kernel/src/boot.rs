@@ -35,6 +35,10 @@ const THREADS: usize = 2;
 /// A kernel that starts waits so long for a cell that lives; then it serves, and learns later.
 const ADOPT_TIMEOUT: Duration = Duration::from_millis(400);
 
+/// Its list of instances may take longer by so much, ten times what it takes on a machine that rests:
+/// without the list each service asks for itself.
+const ADOPT_TIME_PER_SERVICE: Duration = Duration::from_micros(200);
+
 /// Between two signs of life; the heart takes five missing ones for death.
 const BEAT_INTERVAL: Duration = Duration::from_secs(2);
 
@@ -280,7 +284,15 @@ async fn adopt(kernel: &Kernel) {
     let Ok(Ok(cell)) = tokio::time::timeout(ADOPT_TIMEOUT, kernel.host.ready()).await else {
         return;
     };
-    let Ok(Ok(all)) = tokio::time::timeout(ADOPT_TIMEOUT, cell.snapshot("")).await else { return };
+    let services = u32::try_from(kernel.registry.count()).unwrap_or(u32::MAX);
+    let patience = ADOPT_TIMEOUT + ADOPT_TIME_PER_SERVICE.saturating_mul(services);
+    let Ok(Ok(all)) = tokio::time::timeout(patience, cell.snapshot("")).await else {
+        tracing::warn!(
+            services,
+            "The cell did not say in time what it hosts; each service asks it"
+        );
+        return;
+    };
     let mut by_service = HashMap::<String, wire::SnapshotResponse>::new();
     // A child is no instance of the service whose code it runs.
     for instance in all.instances.into_iter().filter(|instance| instance.parent.is_empty()) {

@@ -3,6 +3,7 @@
 //! Operations are idempotent. Nothing here runs a guest or knows protobuf.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -209,11 +210,19 @@ impl Cell {
         Ok(())
     }
 
-    /// All instances, or those of one service, by id.
-    pub(crate) fn slots(&self, service: &str) -> Vec<Arc<Slot>> {
+    /// Instances of one service and the children below them, or (empty) all of the cell, by id: at most
+    /// `max` of those behind `after`. Costs what it answers, however many others there are.
+    pub(crate) fn slots(&self, service: &str, after: &str, max: usize) -> Vec<Arc<Slot>> {
+        let prefix = if service.is_empty() { String::new() } else { format!("{service}-") };
+        let from = if after > prefix.as_str() {
+            Bound::Excluded(after)
+        } else {
+            Bound::Included(prefix.as_str())
+        };
         let instances = self.instances.read();
-        let wanted = |slot: &&Arc<Slot>| service.is_empty() || *slot.service.id == *service;
-        instances.values().filter(wanted).map(Arc::clone).collect()
+        let behind = instances.range::<str, _>((from, Bound::Unbounded));
+        let wanted = behind.take_while(|(id, _)| id.starts_with(&prefix)).take(max);
+        wanted.map(|(_, slot)| Arc::clone(slot)).collect()
     }
 
     fn find(&self, service: &str) -> Result<Arc<Route>, Failure> {

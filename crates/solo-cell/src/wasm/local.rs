@@ -124,7 +124,7 @@ impl LocalCell {
     /// All instances with their figures.
     #[must_use]
     pub fn snapshot(&self) -> Vec<wire::Instance> {
-        self.cell.slots("").iter().map(|slot| instance_message(slot)).collect()
+        self.cell.slots("", "", usize::MAX).iter().map(|slot| instance_message(slot)).collect()
     }
 
     /// Threads that run guests.

@@ -162,18 +162,18 @@ impl CellService for Server {
         request: Request<wire::SnapshotRequest>,
     ) -> Result<Response<wire::SnapshotResponse>, Status> {
         let wire::SnapshotRequest { service, after, max } = request.into_inner();
-        let mut slots = self.cell.slots(&service);
         let max = if max == 0 { usize::MAX } else { max as usize };
-        if max < usize::MAX {
-            slots.retain(|slot| *slot.id > *after);
-            slots.sort_unstable_by(|a, b| a.id.cmp(&b.id));
-        }
+        // One more tells whether there is more.
+        let slots = self.cell.slots(&service, &after, max.saturating_add(1));
         let (instances, next) = page(slots.iter().map(|slot| instance_message(slot)), max);
-        let all = self.cell.shared.routes.all();
-        let routes = all
+        let routes = &self.cell.shared.routes;
+        let routes = match service.as_str() {
+            _ if !after.is_empty() => Vec::new(),
+            "" => routes.all(),
+            service => routes.by_service(service).into_iter().collect(),
+        };
+        let routes = routes
             .iter()
-            .filter(|route| service.is_empty() || *route.service == *service)
-            .filter(|_| after.is_empty())
             .map(|route| wire::Route {
                 service: route.service.to_string(),
                 name: route.name.clone(),

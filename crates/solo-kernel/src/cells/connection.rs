@@ -26,9 +26,9 @@ const START_SLACK: Duration = Duration::from_secs(90);
 /// Starts under way at once in one cell: enough to keep its cores busy.
 const STARTS_MAX: usize = 64;
 
-/// Quick questions under way at once in one cell. When it comes back all services ask; those that
-/// wait here do not run out of the time that an answer may take.
-const QUESTIONS_MAX: usize = 64;
+/// Services that are brought in step with their cell at the same time. When it comes back all of them
+/// want to be; those that wait for their turn keep nobody from asking it something else.
+const TURNS_MAX: usize = 64;
 
 /// Instances of one page of a snapshot: some hundred kilobytes.
 const PAGE_INSTANCES_MAX: u32 = 1_000;
@@ -49,7 +49,7 @@ pub(crate) struct CellHandle {
     pub(crate) engine: String,
     client: CellServiceClient<Channel>,
     starts: tokio::sync::Semaphore,
-    questions: tokio::sync::Semaphore,
+    turns: tokio::sync::Semaphore,
 }
 
 /// Opens a channel to the socket of a cell, waiting until it listens.
@@ -107,8 +107,14 @@ impl CellHandle {
             engine: hello.engine,
             client,
             starts: tokio::sync::Semaphore::new(STARTS_MAX),
-            questions: tokio::sync::Semaphore::new(QUESTIONS_MAX),
+            turns: tokio::sync::Semaphore::new(TURNS_MAX),
         }))
+    }
+
+    /// Waits for a turn among the services that are brought in step with the cell. Held for the length
+    /// of a question, not of a start.
+    pub(crate) async fn turn(&self) -> Result<tokio::sync::SemaphorePermit<'_>, Problem> {
+        self.turns.acquire().await.map_err(|error| Problem::internal(error.to_string()))
     }
 
     /// Starts instances and waits until they are ready.
@@ -159,8 +165,6 @@ impl CellHandle {
         name: String,
         instances: Vec<String>,
     ) -> Result<(), Problem> {
-        let _permit =
-            self.questions.acquire().await.map_err(|e| Problem::internal(e.to_string()))?;
         let mut client = self.client.clone();
         let request = wire::RouteRequest { service, name, instances, weights: Vec::new() };
         within(client.route(request)).await.map(|_| ())
@@ -171,8 +175,6 @@ impl CellHandle {
     /// Read in pages, so that it has no largest size: what changes meanwhile may be seen as it was
     /// before or as it is after.
     pub(crate) async fn snapshot(&self, service: &str) -> Result<wire::SnapshotResponse, Problem> {
-        let _permit =
-            self.questions.acquire().await.map_err(|e| Problem::internal(e.to_string()))?;
         let mut all = wire::SnapshotResponse::default();
         for _ in 0..PAGES_MAX {
             let request = wire::SnapshotRequest {

@@ -16,7 +16,10 @@ impl Service {
     /// # Errors
     /// The first problem of a start; the instances that were there stay.
     pub(super) async fn converge(&self, kernel: &Kernel, cell: &CellHandle) -> Result<(), Problem> {
-        let snapshot = cell.snapshot(&self.id.to_string()).await?;
+        let snapshot = {
+            let _turn = cell.turn().await?;
+            cell.snapshot(&self.id.to_string()).await?
+        };
         let (keep, surplus, missing) = {
             let mut state = self.state.lock();
             // Instances of a lost cell keep their numbers in the next one.
@@ -118,7 +121,10 @@ impl Service {
             present.map(|(number, _)| *number).collect()
         };
         let ids = numbers.iter().map(|number| self.instance_id(*number)).collect();
-        cell.route(self.id.to_string(), self.name.to_string(), ids).await?;
+        {
+            let _turn = cell.turn().await?;
+            cell.route(self.id.to_string(), self.name.to_string(), ids).await?;
+        }
         self.with_state(|state| state.set_routed(&numbers));
         Ok(())
     }
