@@ -89,7 +89,9 @@ async fn call_within(
                 Some(v1::call_response::Output::Payload(payload))
             }
             Some(wire::call_response::Output::Failure(failure)) => {
-                if not_routed_yet(&failure) && hold(kernel, service, deadline, began).await {
+                if (not_routed_yet(&failure) || came_too_late(&failure))
+                    && hold(kernel, service, deadline, began).await
+                {
                     continue;
                 }
                 return Err(answered(kernel, service, failure));
@@ -153,7 +155,9 @@ async fn send_within(
         match response.failure {
             None => return Ok(()),
             Some(failure) => {
-                if not_routed_yet(&failure) && hold(kernel, service, deadline, began).await {
+                if (not_routed_yet(&failure) || came_too_late(&failure))
+                    && hold(kernel, service, deadline, began).await
+                {
                     continue;
                 }
                 return Err(answered(kernel, service, failure));
@@ -227,6 +231,12 @@ async fn living_cell(service: &Service, deadline: Instant) -> Result<Arc<CellHan
 /// A cell that has just come back does not know the service yet.
 fn not_routed_yet(failure: &wire::Failure) -> bool {
     failure.reason == "NO_SUCH_SERVICE"
+}
+
+/// The message came to an instance that an update was just ending, and was not handled: by now there
+/// is another route (U2).
+fn came_too_late(failure: &wire::Failure) -> bool {
+    failure.reason == "UNAVAILABLE" && failure.message.ends_with("is being stopped")
 }
 
 /// Waits a moment for the service to be routed; false when there is nothing to wait for.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+use solo_api::cell::v1 as wire;
 use solo_api::{CodeSource, DeploySpec};
 use solo_types::{
     Digest, Export, InstanceState, Problem, ProblemKind, RestartMode, ServiceId, ServiceKind,
@@ -345,7 +346,24 @@ impl Starting<'_> {
             }
         }
         self.kernel.registry.insert(service);
+        self.catch_up(service).await;
         self.kernel.add_actor(service).await;
+    }
+
+    /// What an instance came to before the registry knew the service was reported to nobody: a short
+    /// program may have ended by now.
+    async fn catch_up(&self, service: &Arc<Service>) {
+        let Some(cell) = self.kernel.host.current() else { return };
+        // Without an answer the actor will ask, as soon as the cell is back.
+        let Ok(snapshot) = cell.snapshot(&service.id.to_string()).await else { return };
+        for instance in snapshot.instances {
+            let change = wire::StateChange {
+                state: instance.state,
+                restarts: instance.restarts,
+                exit: instance.last_exit,
+            };
+            self.kernel.registry.instance_changed(&service.id.to_string(), &instance.id, change);
+        }
     }
 }
 
