@@ -6,10 +6,10 @@ export CARGO_TARGET_DIR ?= $(CURDIR)/target
 export PATH := $(HOME)/.cache/solo-tools/bin:$(HOME)/.cache/solo-tools/node_modules/.bin:$(HOME)/.cargo/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build guests demo test bench lint
+.PHONY: help setup build guests demo test bench soak soak-quick lint
 
 help: ## Say what there is
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
 
 setup: ## Install what building and testing needs (Debian, Ubuntu)
 	@scripts/setup.sh
@@ -33,6 +33,12 @@ test: build guests ## Run all tests
 
 bench: build guests ## Measure, next to peers and to the floor of this machine
 	"$(CARGO_TARGET_DIR)/release/solo-bench" --plot "$(CARGO_TARGET_DIR)/growth.svg"
+
+soak: build guests ## Crashes, kills and storms for an hour (SOAK_MINUTES=N: for N minutes); nothing may grow
+	"$(CARGO_TARGET_DIR)/release/solo-bench" soak
+
+soak-quick: build guests ## The same for two minutes
+	"$(CARGO_TARGET_DIR)/release/solo-bench" soak --minutes 2
 
 lint: ## What CI checks beside the tests
 	cargo fmt --all --check

@@ -19,6 +19,7 @@ mod report;
 mod requests;
 mod run;
 mod sheet;
+mod soak;
 mod solo;
 mod stats;
 mod table;
@@ -30,9 +31,10 @@ use clap::Parser as _;
 
 fn main() -> ExitCode {
     let options = options::Options::parse();
-    endings::exit_code(match (options.echo_server(), options.order()) {
-        (Some(socket), _) => floors::serve_echo(socket).map(|()| run::Outcome::Measured),
-        (None, Some(order)) => measure::run(order).map(|()| run::Outcome::Measured),
-        (None, None) => run::run(&options),
+    endings::exit_code(match (options.echo_server(), options.order(), options.soak()) {
+        (Some(socket), ..) => floors::serve_echo(socket).map(|()| run::Outcome::Measured),
+        (_, Some(order), _) => measure::run(order).map(|()| run::Outcome::Measured),
+        (.., Some(soak)) => soak::run(soak),
+        (None, None, None) => run::run(&options),
     })
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::measure::Order;
+use crate::soak::SoakOptions;
 
 /// Measures Solo, with the distance to the floor of this machine.
 #[derive(Debug, Parser)]
@@ -29,12 +30,14 @@ pub(crate) struct Options {
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
     #[command(subcommand)]
-    command: Option<Internal>,
+    command: Option<Action>,
 }
 
-/// What the program starts itself for.
+/// What else the program does; most of it it starts itself for.
 #[derive(Debug, Subcommand)]
-enum Internal {
+enum Action {
+    /// Let a Solo work for a long time under crashes, kills and storms: it must not grow
+    Soak(SoakOptions),
     /// Answers calls with their own payload, until standard input ends
     #[command(hide = true)]
     EchoServer { socket: PathBuf },
@@ -70,7 +73,7 @@ impl Options {
     /// The socket, if this process is to be the echo server.
     pub(crate) fn echo_server(&self) -> Option<&Path> {
         match &self.command {
-            Some(Internal::EchoServer { socket }) => Some(socket),
+            Some(Action::EchoServer { socket }) => Some(socket),
             _ => None,
         }
     }
@@ -78,7 +81,15 @@ impl Options {
     /// What to measure, if this process is to measure and not to report.
     pub(crate) fn order(&self) -> Option<&Order> {
         match &self.command {
-            Some(Internal::Measure(order)) => Some(order),
+            Some(Action::Measure(order)) => Some(order),
+            _ => None,
+        }
+    }
+
+    /// How to soak, if that is wanted.
+    pub(crate) fn soak(&self) -> Option<&SoakOptions> {
+        match &self.command {
+            Some(Action::Soak(options)) => Some(options),
             _ => None,
         }
     }
@@ -173,6 +184,8 @@ mod tests {
         let options =
             Options::parse_from(["solo-bench", "measure", "solo", "idle", "d", "--services", "9"]);
         assert!(options.order().is_some_and(|order| order.services == 9 && !order.quick));
+        let options = Options::parse_from(["solo-bench", "soak", "--minutes", "0.5"]);
+        assert!(options.soak().is_some() && options.order().is_none());
     }
 
     #[test]
