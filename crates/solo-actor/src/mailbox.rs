@@ -118,20 +118,20 @@ impl<M: Message> Mailbox<M> {
     /// where that is less than the mailbox's own bound.
     ///
     /// # Errors
-    /// [`PushError`], with the message dropped: its sender is the one who called this.
-    pub fn push(&self, message: M, room_bytes: usize) -> Result<Pushed, PushError> {
+    /// [`PushError`], and the message: another mailbox may take it.
+    pub fn push(&self, message: M, room_bytes: usize) -> Result<Pushed, (PushError, M)> {
         let bytes = message.bytes();
         let bytes_max = self.bounds.bytes_max.min(room_bytes);
         let mut queue = self.queue.lock();
         if queue.closed {
-            return Err(PushError::Closed);
+            return Err((PushError::Closed, message));
         }
         if queue.waiting >= self.bounds.messages_max {
-            return Err(PushError::Full);
+            return Err((PushError::Full, message));
         }
         // One message always fits: it was bounded when it was made.
         if queue.waiting > 0 && queue.bytes.saturating_add(bytes) > bytes_max {
-            return Err(PushError::FullOfBytes);
+            return Err((PushError::FullOfBytes, message));
         }
         Ok(self.add(&mut queue, message, bytes))
     }
@@ -279,7 +279,10 @@ mod tests {
     }
 
     fn push(mailbox: &Mailbox<usize>, bytes: usize) -> Result<Ticket, PushError> {
-        mailbox.push(bytes, usize::MAX).map(|pushed| pushed.ticket)
+        mailbox.push(bytes, usize::MAX).map(|pushed| pushed.ticket).map_err(|(error, refused)| {
+            assert_eq!(refused, bytes);
+            error
+        })
     }
 
     #[test]
@@ -302,7 +305,7 @@ mod tests {
         assert_eq!(push(&mailbox, 1), Err(PushError::FullOfBytes));
         assert_eq!(mailbox.take(), Next::Message(1_001));
         assert!(push(&mailbox, 500).is_ok());
-        assert_eq!(mailbox.push(100, 599).err(), Some(PushError::FullOfBytes));
+        assert_eq!(mailbox.push(100, 599), Err((PushError::FullOfBytes, 100)));
         assert!(mailbox.push(100, 600).is_ok());
         assert!(mailbox.push_promised(5_000).is_ok());
     }

@@ -305,6 +305,7 @@ pub fn cell_failure_problem(service: &str, failure: cell::Failure) -> Problem {
         "REFUSED" => {
             (ProblemKind::FailedPrecondition, "the service's own answer says what it wants")
         }
+        "REPLACED" => (ProblemKind::Unavailable, "try again in a moment"),
         "UNAVAILABLE" | "COMPLETED" => (
             ProblemKind::Unavailable,
             "`solo status` shows why; deploy or update it to start it again",

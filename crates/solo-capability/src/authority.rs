@@ -35,6 +35,8 @@ const EVALUATION_TIME_MAX: Duration = Duration::from_millis(500);
 /// Latest expiry: the year 9999, where text forms of times end.
 const EXPIRES_AT_MAX: u64 = 253_402_300_799;
 
+const NOT_CANONICAL: Denial = Denial::Malformed { what: "it is not written as Biscuits are" };
+
 /// What a token is to allow.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenGrant {
@@ -213,12 +215,19 @@ impl Authority {
         if unverified.external_public_keys().iter().any(Option::is_some) {
             return Err(Denial::TooComplex { what: "it contains a block of a third party" });
         }
-        unverified.verify(self.key.public()).map_err(|error| match error {
+        let biscuit = unverified.verify(self.key.public()).map_err(|error| match error {
             error::Format::Signature(_)
             | error::Format::SealedSignature
             | error::Format::UnknownPublicKey => Denial::Forged,
             _ => Denial::Malformed { what: "it is no complete Biscuit" },
-        })
+        })?;
+        // The envelope around the signed blocks is Protocol Buffers, which can say the same in many
+        // ways (an unknown algorithm is read as the default). One token has one text.
+        let canonical = biscuit.to_base64().map_err(|_| NOT_CANONICAL)?;
+        if canonical.trim_end_matches('=') != token.trim_end_matches('=') {
+            return Err(NOT_CANONICAL);
+        }
+        Ok(biscuit)
     }
 }
 

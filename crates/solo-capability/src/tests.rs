@@ -274,10 +274,8 @@ proptest! {
         let at = at.index(token.len());
         let mut changed = token.clone();
         changed.replace_range(at..=at, &character);
-        if let Ok(access) = authority.verify(&changed, NOW) {
-            // Only a change that encodes the same bytes may pass.
-            prop_assert_eq!(access.grant(), &grant(&[Right::Call]));
-            prop_assert!(changed == token || at + 4 >= token.len());
+        if authority.verify(&changed, NOW).is_ok() {
+            prop_assert_eq!(changed.trim_end_matches('='), token.trim_end_matches('='));
         }
         // Without its padding a token still says the same.
         let cut = &token[..at.min(token.trim_end_matches('=').len() - 1)];

@@ -203,7 +203,8 @@ fn actors_of_services(kernel: &Kernel) -> HashSet<String> {
     node.children.into_iter().map(|child| child.name).collect()
 }
 
-/// Ends instances of services that are not there: of deployments that a dead kernel never finished.
+/// Ends instances and routes of services that are not there: of deployments that a dead kernel never
+/// finished, and of operations that a kill cut short.
 async fn end_orphans(kernel: &Kernel) {
     let Some(cell) = kernel.host.current() else { return };
     // A deployment under way has instances that the registry does not know yet.
@@ -211,12 +212,25 @@ async fn end_orphans(kernel: &Kernel) {
         return;
     }
     let Ok(snapshot) = cell.snapshot("").await else { return };
-    let orphans = || unclaimed(&snapshot.instances, |id| kernel.registry.find_id(id).is_some());
+    let is_service = |id: &str| kernel.registry.find_id(id).is_some();
+    let orphans = || {
+        let routes = snapshot.routes.iter().map(|route| &route.service);
+        let routes: Vec<String> = routes.filter(|id| !is_service(id)).cloned().collect();
+        (unclaimed(&snapshot.instances, is_service), routes)
+    };
     // One may have begun and ended meanwhile: the registry is asked again behind the second look.
-    if orphans().is_empty() || kernel.registry.deploying() {
+    let is_nothing =
+        |(instances, routes): (Vec<_>, Vec<_>)| instances.is_empty() && routes.is_empty();
+    if is_nothing(orphans()) || kernel.registry.deploying() {
         return;
     }
-    let orphans = orphans();
+    let (orphans, routes) = orphans();
+    for service in routes {
+        tracing::warn!(service, "Removing a route that no service claims");
+        if let Err(problem) = cell.unroute(service).await {
+            tracing::warn!(%problem, "Failed to remove a route");
+        }
+    }
     if orphans.is_empty() {
         return;
     }

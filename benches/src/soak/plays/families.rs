@@ -73,8 +73,8 @@ impl Household {
             self.spawn(group, child, "permanent").await?;
             self.expect(Role::Parent, &format!("call {group} {child} echo x"), "x").await?;
         }
-        let index = self.random.between(0, children.len() as u64 - 1) as usize;
-        let victim = &children[index];
+        let choices: Vec<&String> = children.iter().collect();
+        let Some(victim) = self.random.pick(&choices) else { return Ok(()) };
         let is_watched = self.random.chance(50);
         if is_watched {
             self.number(Role::Parent, &format!("monitor {group} {victim}")).await?;

@@ -89,7 +89,8 @@ proptest! {
         }
     }
 
-    /// Beyond the backlog rule, which is looked at when an actor gives way.
+    /// Beyond the backlog rule, which is looked at when an actor gives way: twice, where the first call
+    /// brought somebody who found that what waited was just taken, and something waits again.
     #[test]
     fn no_processor_sleeps_while_an_actor_waits(
         processors in 2..9_usize,
@@ -98,7 +99,7 @@ proptest! {
         let mut sim = Sim::new(processors);
         add(&mut sim, &kinds);
         sim.run_until(10 * SECOND_NS);
-        let bound_ns = SLICE_NS + GRAIN_NS + BACKLOG_NS + ROUSE_NS;
+        let bound_ns = 2 * (SLICE_NS + GRAIN_NS) + BACKLOG_NS + ROUSE_NS;
         prop_assert!(sim.wasted_max_ns <= bound_ns, "{} ns", sim.wasted_max_ns);
     }
 

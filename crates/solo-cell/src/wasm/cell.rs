@@ -148,7 +148,12 @@ impl Cell {
         forced.map(|(slot, _)| slot.id.to_string()).collect()
     }
 
-    /// Replaces the route of a service at once.
+    /// Takes the route of a service away: its name is not known any more.
+    pub(crate) fn unroute(&self, service: &str) {
+        self.shared.routes.replace(service, None);
+    }
+
+    /// Replaces the route of a service at once. No instances: the next ones will come.
     pub(crate) fn route(&self, service: &str, name: &str, ids: &[String], weights: &[u32]) {
         let slots: Vec<Arc<Slot>> = {
             let instances = self.instances.read();
@@ -163,10 +168,9 @@ impl Cell {
         }
         // A weight belongs to its place among the ids; without one of the instances they say nothing.
         let weights = if slots.len() == ids.len() { weights } else { &[] };
-        let route = (!ids.is_empty())
-            .then(|| Route::new(Arc::from(service), name.to_owned(), slots.clone(), weights));
+        let route = Route::new(Arc::from(service), name.to_owned(), slots.clone(), weights);
         let routes = &self.shared.routes;
-        routes.replace(service, route);
+        routes.replace(service, Some(route));
         // One may have ended since it was looked up.
         for slot in slots.iter().filter(|slot| slot.ended.borrow().is_some()) {
             routes.forget(slot);

@@ -37,6 +37,9 @@ pub(crate) enum Reason {
     Crashed,
     /// Nobody there who will answer.
     Unavailable,
+    /// The instances are being replaced by an update, and no other was there yet: nothing was done, and
+    /// a moment later it can be.
+    Replaced,
     /// The service answered with an error.
     Refused,
     /// `init` answered with an error.
@@ -72,6 +75,7 @@ impl Reason {
             Self::Timeout => "TIMEOUT",
             Self::Crashed => "CRASHED",
             Self::Unavailable => "UNAVAILABLE",
+            Self::Replaced => "REPLACED",
             Self::Refused => "REFUSED",
             Self::InitFailed => "INIT_FAILED",
             Self::StartupTimeout => "STARTUP_TIMEOUT",

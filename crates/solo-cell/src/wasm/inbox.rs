@@ -23,9 +23,17 @@ impl Slot {
     /// # Errors
     /// `OVERLOADED`, `UNAVAILABLE`, `COMPLETED` or `NOT_CALLABLE`.
     pub(crate) fn push(&self, envelope: Envelope) -> Result<Ticket, Failure> {
+        self.offer(envelope).map_err(|(failure, _)| failure)
+    }
+
+    /// As [`Slot::push`], and gives back what it does not take: another instance may.
+    ///
+    /// # Errors
+    /// As [`Slot::push`].
+    pub(super) fn offer(&self, envelope: Envelope) -> Result<Ticket, (Failure, Box<Envelope>)> {
         if self.service.kind == ServiceKind::Command && self.is_open() {
             let message = format!("{} is a program and takes no messages", self.service.name);
-            return Err(Failure::new(Reason::NotCallable, message));
+            return Err((Failure::new(Reason::NotCallable, message), Box::new(envelope)));
         }
         match self.mailbox.push(envelope, self.room_bytes()) {
             Ok(pushed) => {
@@ -35,7 +43,7 @@ impl Slot {
                 self.wake();
                 Ok(pushed.ticket)
             }
-            Err(error) => Err(self.refused(error)),
+            Err((error, envelope)) => Err((self.refused(error), Box::new(envelope))),
         }
     }
 

@@ -7,8 +7,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Poll;
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
+use solo_actor::current;
 
 use super::failure::{Failure, Reason};
 use super::slot::Slot;
@@ -34,7 +36,12 @@ pub(crate) struct Routes {
     /// Grows with each change.
     generation: AtomicU64,
     table: RwLock<Table>,
+    /// Instances that wait for a change, by id.
+    waiting: Mutex<HashMap<Arc<str>, Arc<Slot>>>,
 }
+
+/// An instance stops waiting, however that comes about.
+struct Waits<'a>(&'a Routes, &'a Slot);
 
 #[derive(Debug, Default)]
 struct Table {
@@ -56,7 +63,8 @@ impl Routes {
             table.by_name.insert(route.name.clone(), Arc::clone(&route));
             table.by_service.insert(Arc::clone(&route.service), route);
         }
-        self.generation.fetch_add(1, Ordering::Release);
+        drop(table);
+        self.announce();
     }
 
     /// Takes an instance that is gone out of its route; the name stays known.
@@ -78,7 +86,34 @@ impl Routes {
             table.by_name.insert(smaller.name.clone(), Arc::clone(&smaller));
         }
         table.by_service.insert(Arc::clone(&smaller.service), smaller);
-        self.generation.fetch_add(1, Ordering::Release);
+        drop(table);
+        self.announce();
+    }
+
+    /// Tells of a change. Whoever waits notes that first and looks then, so that none is missed.
+    fn announce(&self) {
+        self.generation.fetch_add(1, Ordering::SeqCst);
+        for waiting in self.waiting.lock().values() {
+            waiting.wake();
+        }
+    }
+
+    /// Waits until the generation is not `seen` any more. False: `until_ns` came first.
+    pub(crate) async fn changed(&self, waiting: &Arc<Slot>, seen: u64, until_ns: u64) -> bool {
+        self.waiting.lock().insert(Arc::clone(&waiting.id), Arc::clone(waiting));
+        let _waits = Waits(self, waiting);
+        std::future::poll_fn(|_| {
+            if self.generation.load(Ordering::SeqCst) != seen {
+                return Poll::Ready(true);
+            }
+            let now_ns = current::now_ns();
+            if now_ns >= until_ns {
+                return Poll::Ready(false);
+            }
+            waiting.wake_by(until_ns, now_ns);
+            Poll::Pending
+        })
+        .await
     }
 
     /// Changes with each change of any route.
@@ -101,6 +136,13 @@ impl Routes {
         let mut routes: Vec<_> = self.table.read().by_service.values().map(Arc::clone).collect();
         routes.sort_by(|a, b| a.service.cmp(&b.service));
         routes
+    }
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        let Self(routes, slot) = self;
+        routes.waiting.lock().remove(&slot.id);
     }
 }
 
@@ -137,7 +179,7 @@ impl Route {
     /// Of two that are drawn by weight, the less loaded one that takes messages.
     ///
     /// # Errors
-    /// `UNAVAILABLE` or `COMPLETED` when none does.
+    /// `REPLACED`, `UNAVAILABLE` or `COMPLETED` when none does.
     pub(crate) fn choose(&self) -> Result<&Arc<Slot>, Failure> {
         // The common case needs no comparison: what is closed refuses by itself.
         if let [only] = self.instances.as_slice() {
@@ -150,10 +192,11 @@ impl Route {
         }
         let weighted = self.weighted().filter(|(slot, weight)| *weight > 0 && slot.is_open());
         let best = weighted.min_by_key(|(slot, _)| slot.load());
-        best.map(|(slot, _)| slot).ok_or_else(|| match self.instances.first() {
+        let closed = || self.instances.iter().find(|slot| slot.is_replaced());
+        best.map(|(slot, _)| slot).ok_or_else(|| match closed().or(self.instances.first()) {
             Some(slot) => slot.closed(),
             None => Failure::new(
-                Reason::Unavailable,
+                Reason::Replaced,
                 format!("{} has no instance at the moment", self.name),
             ),
         })

@@ -112,8 +112,13 @@ impl CellService for Server {
         &self,
         request: Request<wire::RouteRequest>,
     ) -> Result<Response<wire::RouteResponse>, Status> {
-        let wire::RouteRequest { service, name, instances, weights } = request.into_inner();
-        self.cell.route(&service, &name, &instances, &weights);
+        let wire::RouteRequest { service, name, instances, weights, replacing } =
+            request.into_inner();
+        if instances.is_empty() && !replacing {
+            self.cell.unroute(&service);
+        } else {
+            self.cell.route(&service, &name, &instances, &weights);
+        }
         Ok(Response::new(wire::RouteResponse {}))
     }
 

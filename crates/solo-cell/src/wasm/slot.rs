@@ -458,6 +458,14 @@ impl Slot {
         matches!(self.state(), InstanceState::Failed | InstanceState::Stopping)
     }
 
+    /// Whether an update ends it: others come in its place.
+    pub(crate) fn is_replaced(&self) -> bool {
+        let (Order::Drain { reason, .. } | Order::Kill { reason }) = self.order() else {
+            return false;
+        };
+        reason == StopReason::Updated
+    }
+
     /// Why messages are not taken.
     pub(crate) fn closed(&self) -> Failure {
         let phase = self.phase();
@@ -469,6 +477,10 @@ impl Slot {
             (InstanceState::Failed, Some(exit)) => Failure::new(
                 Reason::Unavailable,
                 format!("{name} failed and stays down: {}", exit.message),
+            ),
+            _ if self.is_replaced() => Failure::new(
+                Reason::Replaced,
+                format!("an update is replacing this instance of {name}"),
             ),
             _ => Failure::new(Reason::Unavailable, format!("{name} is being stopped")),
         }

@@ -34,6 +34,14 @@ struct State {
     answer: Option<Option<Result<Answer, Failure>>>,
 }
 
+/// Why a call was not made.
+pub(crate) enum Unsent {
+    /// The callee waits, over whatever chain, for the caller.
+    Deadlock(Work),
+    /// The callee does not take it.
+    Refused(Failure, Work),
+}
+
 /// The caller stops waiting, however that comes about.
 struct Ends<'a> {
     caller: &'a Arc<Slot>,
@@ -42,25 +50,28 @@ struct Ends<'a> {
 }
 
 impl Slot {
-    /// Queues a call of this instance at `callee` and waits for its answer. `None`: `callee` waits, over
-    /// whatever chain, for this one. Dropping the future withdraws the message if it was not taken.
+    /// Queues a call of this instance at `callee` and waits for its answer. Dropping the future
+    /// withdraws the message if it was not taken.
+    ///
+    /// # Errors
+    /// [`Unsent`], with what was to be done.
     pub(crate) async fn call(
         self: &Arc<Self>,
         callee: &Arc<Self>,
         work: Work,
         chain: Chain,
-    ) -> Result<Result<Answer, Failure>, Work> {
+    ) -> Result<Result<Answer, Failure>, Unsent> {
         let number = self.wait.begin(callee);
         let mut ends = Ends { caller: self, queued: None };
         // Each side notes first and looks then: of two that close a cycle at the same moment, at
         // least one sees it.
         if callee.waits_for(self) {
-            return Err(work);
+            return Err(Unsent::Deadlock(work));
         }
         let reply = Reply::Instance(Waiting::new(Arc::clone(self), number));
-        match callee.push(Envelope { work, reply, chain }) {
+        match callee.offer(Envelope { work, reply, chain }) {
             Ok(ticket) => ends.queued = Some((Arc::clone(callee), ticket)),
-            Err(failure) => return Ok(Err(failure)),
+            Err((failure, envelope)) => return Err(Unsent::Refused(failure, envelope.work)),
         }
         self.hand_over(callee);
         let answer = std::future::poll_fn(|_| {

@@ -10,7 +10,7 @@ use super::cell::{TestCell, ids, spec};
 const NUMBERS: [(&str, u32); 6] =
     [("worker", 1), ("watcher", 2), ("parent", 3), ("chain", 4), ("order", 5), ("spare", 6)];
 
-fn service(name: &str) -> String {
+pub(crate) fn service(name: &str) -> String {
     let number = NUMBERS.iter().find(|(known, _)| *known == name).map(|(_, number)| *number);
     format!("0000beef-{}", number.expect("a known name"))
 }
@@ -26,14 +26,14 @@ fn grants() -> Vec<wire::Grant> {
     NUMBERS.iter().map(grant).collect()
 }
 
-fn guest(cell: &TestCell, code: &str, name: &str) -> wire::ServiceSpec {
+pub(crate) fn guest(cell: &TestCell, code: &str, name: &str) -> wire::ServiceSpec {
     let number = NUMBERS.iter().find(|(known, _)| *known == name).map(|(_, number)| *number);
     let artifact = cell.guest(code);
     let spec = spec(number.expect("a known name"), name, Kind::Handler, artifact);
     wire::ServiceSpec { grants: grants(), max_restarts: 100, ..spec }
 }
 
-async fn deployed(guests: &[&str]) -> TestCell {
+pub(crate) async fn deployed(guests: &[&str]) -> TestCell {
     let mut cell = TestCell::start(64).await;
     for name in guests {
         let spec = guest(&cell, name, name);
@@ -42,11 +42,15 @@ async fn deployed(guests: &[&str]) -> TestCell {
     cell
 }
 
-async fn ask(cell: &TestCell, name: &str, command: &str) -> Result<String, wire::Failure> {
+pub(crate) async fn ask(
+    cell: &TestCell,
+    name: &str,
+    command: &str,
+) -> Result<String, wire::Failure> {
     cell.ask(&service(name), command.as_bytes()).await
 }
 
-async fn say(cell: &TestCell, name: &str, command: &str) -> String {
+pub(crate) async fn say(cell: &TestCell, name: &str, command: &str) -> String {
     match ask(cell, name, command).await {
         Ok(answer) => answer,
         Err(failure) => panic!("{name} {command}: {failure:?}"),
@@ -447,6 +451,7 @@ async fn messages_follow_the_weights_of_a_route() {
         name: spec.name.clone(),
         instances: ids(&spec, 2),
         weights,
+        ..Default::default()
     };
     let mut client = cell.client.clone();
     client.route(route(vec![9, 1])).await.expect("route");

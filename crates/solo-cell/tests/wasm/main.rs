@@ -3,6 +3,7 @@
 mod actors;
 mod cell;
 mod guests;
+mod replaced;
 
 use std::time::{Duration, Instant};
 
@@ -472,7 +473,7 @@ async fn a_graceful_stop_finishes_what_waits() {
     assert!(cell.stop(ids(&spec, 1), false, None).await.is_empty());
     assert!(cell.instances(&spec.service).await.is_empty());
     let failure = cell.ask(&spec.service, b"e").await.expect_err("it is gone");
-    assert_eq!(failure.reason, "UNAVAILABLE");
+    assert_eq!(failure.reason, "REPLACED");
     let reports =
         cell.reports_until(0, |report| state(report) == Some(("completed", "killed"))).await;
     assert!(reports.iter().any(|report| line(report) == Some(("killed", "log"))), "{reports:?}");

@@ -89,9 +89,7 @@ async fn call_within(
                 Some(v1::call_response::Output::Payload(payload))
             }
             Some(wire::call_response::Output::Failure(failure)) => {
-                if (not_routed_yet(&failure) || came_too_late(&failure))
-                    && hold(kernel, service, deadline, began).await
-                {
+                if is_passing(&failure) && hold(kernel, service, deadline, began).await {
                     continue;
                 }
                 return Err(answered(kernel, service, failure));
@@ -155,9 +153,7 @@ async fn send_within(
         match response.failure {
             None => return Ok(()),
             Some(failure) => {
-                if (not_routed_yet(&failure) || came_too_late(&failure))
-                    && hold(kernel, service, deadline, began).await
-                {
+                if is_passing(&failure) && hold(kernel, service, deadline, began).await {
                     continue;
                 }
                 return Err(answered(kernel, service, failure));
@@ -233,10 +229,10 @@ fn not_routed_yet(failure: &wire::Failure) -> bool {
     failure.reason == "NO_SUCH_SERVICE"
 }
 
-/// The message came to an instance that an update was just ending, and was not handled: by now there
-/// is another route (U2).
-fn came_too_late(failure: &wire::Failure) -> bool {
-    failure.reason == "UNAVAILABLE" && failure.message.ends_with("is being stopped")
+/// It was not handled, and a moment later it can be: the cell does not know the service yet, or an
+/// update is just replacing its instances (U2).
+fn is_passing(failure: &wire::Failure) -> bool {
+    not_routed_yet(failure) || failure.reason == "REPLACED"
 }
 
 /// Waits a moment for the service to be routed; false when there is nothing to wait for.

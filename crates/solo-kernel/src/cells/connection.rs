@@ -158,16 +158,23 @@ impl CellHandle {
         Ok(response.into_inner().forced)
     }
 
-    /// Replaces the route of a service.
+    /// Replaces the route of a service. No instances: they are being replaced.
     pub(crate) async fn route(
         &self,
         service: String,
         name: String,
         instances: Vec<String>,
     ) -> Result<(), Problem> {
-        let mut client = self.client.clone();
-        let request = wire::RouteRequest { service, name, instances, weights: Vec::new() };
-        within(client.route(request)).await.map(|_| ())
+        let replacing = instances.is_empty();
+        let request =
+            wire::RouteRequest { service, name, instances, weights: Vec::new(), replacing };
+        within(self.client.clone().route(request)).await.map(|_| ())
+    }
+
+    /// Takes the route of a service away: its name is not known any more.
+    pub(crate) async fn unroute(&self, service: String) -> Result<(), Problem> {
+        let request = wire::RouteRequest { service, ..wire::RouteRequest::default() };
+        within(self.client.clone().route(request)).await.map(|_| ())
     }
 
     /// What the cell hosts of one service, or (empty) of all, children included.

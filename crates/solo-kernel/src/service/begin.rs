@@ -68,7 +68,7 @@ impl Service {
         self.with_state(|_| ());
         if !surplus.is_empty() {
             let ids = surplus.iter().map(|n| self.instance_id(*n)).collect();
-            cell.stop(ids, true, None, 0, "stopped").await?;
+            cell.stop(ids, true, None, 0, "updated").await?;
             self.with_state(|state| state.remove(&surplus));
         }
         if !missing.is_empty() {

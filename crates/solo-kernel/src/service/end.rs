@@ -35,7 +35,10 @@ impl Service {
         let forced = match &cell {
             Some(cell) => {
                 let ids = self.hosted(cell).await;
-                self.stop_all(cell, ids, force, None, "killed").await
+                let forced = self.stop_all(cell, ids, force, None, "killed").await;
+                // The end may have cut an update short whose last route was on its way.
+                self.unroute(cell).await;
+                forced
             }
             None => false,
         };
@@ -58,8 +61,7 @@ impl Service {
     }
 
     async fn unroute(&self, cell: &CellHandle) {
-        let gone = cell.route(self.id.to_string(), self.name.to_string(), Vec::new()).await;
-        if let Err(problem) = gone {
+        if let Err(problem) = cell.unroute(self.id.to_string()).await {
             tracing::warn!(%problem, service = %self.id, "Failed to remove a route");
         }
     }

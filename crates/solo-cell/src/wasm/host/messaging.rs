@@ -17,12 +17,17 @@ use super::super::message::{Answer, Chain, Envelope, Input, Trace, Work};
 use super::super::route::{Route, Routes};
 use super::super::service::Rights;
 use super::super::slot::Slot;
+use super::super::wait::Unsent;
 use super::ComponentState;
 use super::bindings::solo::service::context::Host as ContextHost;
 use super::bindings::solo::service::messaging::{Host, HostServiceRef, MessageError};
 
 /// Timeout of a call that states none, as the interface says.
 const CALL_TIMEOUT_MS_DEFAULT: u64 = 5_000;
+
+/// A call to a service whose instances are being replaced waits so long for the next ones, if its
+/// deadline allows.
+const HOLD_NS_MAX: u64 = 10_000 * MS_NS;
 
 /// Nanoseconds of a millisecond.
 const MS_NS: u64 = 1_000_000;
@@ -53,12 +58,13 @@ impl ServiceRef {
         Self { name: Arc::from(name), rights, target }
     }
 
-    /// The route behind it, if the right is there.
+    /// The route behind it, if the right is there, and the generation of the routes that it is of; a
+    /// child's is of none.
     fn reach(
         &mut self,
         routes: &Routes,
         right: impl Fn(Rights) -> bool,
-    ) -> Result<&Arc<Route>, Failure> {
+    ) -> Result<(&Arc<Route>, Option<u64>), Failure> {
         let denied = || Failure::new(Reason::Denied, format!("{} was not granted", self.name));
         if !right(self.rights) {
             return Err(denied());
@@ -70,7 +76,7 @@ impl ServiceRef {
                     *route = address.route();
                     *generation = now;
                 }
-                Ok(route)
+                Ok((route, None))
             }
             Target::Named { generation, route } => {
                 let now = routes.generation();
@@ -78,7 +84,7 @@ impl ServiceRef {
                     *route = routes.by_name(&self.name).ok_or_else(denied)?;
                     *generation = now;
                 }
-                Ok(route)
+                Ok((route, Some(now)))
             }
         }
     }
@@ -119,10 +125,31 @@ impl HostServiceRef for ComponentState {
         service: Resource<ServiceRef>,
         payload: Vec<u8>,
     ) -> wasmtime::Result<Result<(), MessageError>> {
+        if let Err(failure) = check_size(&payload) {
+            return Ok(Err(message_error(failure)));
+        }
         let trace = self.trace();
         let reference = self.table.get_mut(&service)?;
-        let route = reference.reach(&self.routes, |rights| rights.send);
-        Ok(route.and_then(|route| send(route, payload, trace)).map_err(message_error))
+        let work = Work::Cast { function: String::new(), input: Input::Payload(payload) };
+        let mut envelope = Envelope::cast(work, trace);
+        loop {
+            let (route, generation) = match reference.reach(&self.routes, |rights| rights.send) {
+                Ok(reached) => reached,
+                Err(failure) => return Ok(Err(message_error(failure))),
+            };
+            let failure = match send(route, envelope) {
+                Ok(()) => return Ok(Ok(())),
+                Err((failure, unsent)) => {
+                    envelope = *unsent;
+                    failure
+                }
+            };
+            // It met an instance that an update was just ending; by now there are others (U2).
+            let changed = generation.is_some_and(|then| self.routes.generation() != then);
+            if failure.reason != Reason::Replaced || !changed {
+                return Ok(Err(message_error(failure)));
+            }
+        }
     }
 
     async fn call(
@@ -135,17 +162,37 @@ impl HostServiceRef for ComponentState {
             let message = "the instance is ending: what it calls may wait for it, or end too";
             return Ok(Err(MessageError::Unavailable(message.to_owned())));
         }
+        if let Err(failure) = check_size(&payload) {
+            return Ok(Err(message_error(failure)));
+        }
         let trace = self.trace();
         let timeout_ms = timeout_ms.map_or(CALL_TIMEOUT_MS_DEFAULT, u64::from);
         let timeout_ns = timeout_ms.min(CALL_TIMEOUT_MS_MAX) * MS_NS;
-        let deadline_ns = (current::now_ns() + timeout_ns).min(self.chain.deadline_ns);
+        let now_ns = current::now_ns();
+        let deadline_ns = (now_ns + timeout_ns).min(self.chain.deadline_ns);
+        let hold_until_ns = deadline_ns.min(now_ns + HOLD_NS_MAX);
         let reference = self.table.get_mut(&service)?;
-        let route = match reference.reach(&self.routes, |rights| rights.call) {
-            Ok(route) => route,
-            Err(failure) => return Ok(Err(message_error(failure))),
-        };
         let chain = Chain { deadline_ns, trace };
-        Ok(call(&self.slot, route, payload, chain).await.map_err(message_error))
+        let mut work = Work::Call { function: String::new(), input: Input::Payload(payload) };
+        loop {
+            let (route, generation) = match reference.reach(&self.routes, |rights| rights.call) {
+                Ok(reached) => reached,
+                Err(failure) => return Ok(Err(message_error(failure))),
+            };
+            let (failure, unsent) = match call(&self.slot, route, work, chain).await {
+                Ok(answer) => return Ok(answer.map_err(message_error)),
+                Err(refused) => refused,
+            };
+            work = unsent;
+            // Its instances are being replaced: the next ones will take it (U2).
+            let changed = match generation.filter(|_| failure.reason == Reason::Replaced) {
+                Some(then) => self.routes.changed(&self.slot, then, hold_until_ns).await,
+                None => false,
+            };
+            if !changed {
+                return Ok(Err(message_error(failure)));
+            }
+        }
     }
 
     fn monitor(
@@ -160,7 +207,7 @@ impl HostServiceRef for ComponentState {
         // Who may reach it at all may know whether it is there.
         let reached = reference.reach(&self.routes, |rights| rights.call || rights.send);
         Ok(match reached {
-            Ok(route) => {
+            Ok((route, _)) => {
                 let monitor = self.monitors.watch(&route.name, &route.instances);
                 monitor.ok_or_else(|| {
                     MessageError::Unavailable("the instance has too many watches".to_owned())
@@ -196,37 +243,41 @@ impl ComponentState {
     }
 }
 
-fn send(route: &Route, payload: Vec<u8>, trace: Trace) -> Result<(), Failure> {
-    check_size(&payload)?;
-    let work = Work::Cast { function: String::new(), input: Input::Payload(payload) };
-    route.choose()?.push(Envelope::cast(work, trace))?;
-    Ok(())
+/// Queues it at one of the instances, or gives it back.
+fn send(route: &Route, envelope: Envelope) -> Result<(), (Failure, Box<Envelope>)> {
+    match route.choose() {
+        Ok(slot) => slot.offer(envelope).map(|_| ()),
+        Err(failure) => Err((failure, Box::new(envelope))),
+    }
 }
 
+/// Calls one of the instances, or gives back what none took.
 async fn call(
     caller: &Arc<Slot>,
     route: &Route,
-    payload: Vec<u8>,
+    mut work: Work,
     chain: Chain,
-) -> Result<Vec<u8>, Failure> {
-    check_size(&payload)?;
+) -> Result<Result<Vec<u8>, Failure>, (Failure, Work)> {
     // The chosen instance first; of several, one that does not wait for the caller will do.
-    let first = route.choose()?;
+    let first = match route.choose() {
+        Ok(first) => first,
+        Err(failure) => return Err((failure, work)),
+    };
     let others = route.instances.iter().filter(|slot| slot.is_open() && !Arc::ptr_eq(slot, first));
-    let mut work = Work::Call { function: String::new(), input: Input::Payload(payload) };
     for callee in std::iter::once(first).chain(others) {
         match caller.call(callee, work, chain).await {
             Ok(answer) => {
-                return Ok(match answer? {
+                return Ok(answer.map(|answer| match answer {
                     Answer::Payload(bytes) => bytes,
                     Answer::Json(text) => text.into_bytes(),
-                });
+                }));
             }
-            Err(unsent) => work = unsent,
+            Err(Unsent::Deadlock(unsent)) => work = unsent,
+            Err(Unsent::Refused(failure, unsent)) => return Err((failure, unsent)),
         }
     }
     let message = format!("{} waits for {} already", route.name, caller.service.name);
-    Err(Failure::new(Reason::Deadlock, message))
+    Err((Failure::new(Reason::Deadlock, message), work))
 }
 
 fn check_size(payload: &[u8]) -> Result<(), Failure> {
@@ -249,6 +300,7 @@ fn message_error(failure: Failure) -> MessageError {
             MessageError::Failed(failure.message)
         }
         Reason::Unavailable
+        | Reason::Replaced
         | Reason::NotCallable
         | Reason::Completed
         | Reason::InitFailed
