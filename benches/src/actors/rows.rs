@@ -195,6 +195,7 @@ const DEFINITIONS: &[Definition] = &[
             Figure(Bare, "start", "instantiate, init"),
         ],
     ),
+    row("  beside all that were started", Experiment::Start, "start.beside", Seconds, None, &[]),
     row(
         "idle services that answer",
         Experiment::Idle,

@@ -124,6 +124,11 @@ impl Cell {
         }
     }
 
+    /// Ends the instance with this number.
+    pub(crate) async fn kill(&self, service: &Service<'_>, number: usize) {
+        self.local.kill(&service.instances(number..number + 1)).await;
+    }
+
     /// Sends what comes for a service to its first `count` instances.
     pub(crate) fn route(&self, service: &Service<'_>, count: usize) {
         self.local.route(&service.id(), service.name, &service.instances(0..count));

@@ -42,6 +42,8 @@ pub struct MailboxBounds {
 pub struct Pushed {
     /// Which.
     pub ticket: Ticket,
+    /// Nothing else waits.
+    pub is_first: bool,
     /// Since the last alert the queue had shrunk to half, and now it exceeds the threshold again.
     pub alert: bool,
 }
@@ -68,15 +70,17 @@ pub enum Next<M> {
     Closed,
 }
 
-/// The queue.
+/// The queue. In the order of its fields, and those are few: with thousands of actors each cache line is
+/// one that the processor has to fetch.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Mailbox<M> {
-    queue: Mutex<Queue<M>>,
     /// Messages that wait; a copy for readers that must not lock.
     depth: AtomicUsize,
     /// The same for their bytes.
     bytes: AtomicUsize,
     bounds: MailboxBounds,
+    queue: Mutex<Queue<M>>,
 }
 
 #[derive(Debug)]
@@ -87,7 +91,8 @@ struct Queue<M> {
     waiting: usize,
     bytes: usize,
     next_ticket: u64,
-    urgent: Option<M>,
+    /// Boxed: it is rare.
+    urgent: Option<Box<M>>,
     closed: bool,
     /// An alert was given, and the queue has not shrunk since.
     alerted: bool,
@@ -107,10 +112,10 @@ impl<M: Message> Mailbox<M> {
             alerted: false,
         };
         Self {
-            queue: Mutex::new(queue),
             depth: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
             bounds,
+            queue: Mutex::new(queue),
         }
     }
 
@@ -158,7 +163,7 @@ impl<M: Message> Mailbox<M> {
         let alert = queue.waiting > self.bounds.alert && !queue.alerted;
         queue.alerted |= alert;
         self.publish(queue);
-        Pushed { ticket: Ticket(ticket), alert }
+        Pushed { ticket: Ticket(ticket), is_first: queue.waiting == 1, alert }
     }
 
     /// Puts a message in front of everything. One that still waits there is replaced. False: closed.
@@ -167,7 +172,7 @@ impl<M: Message> Mailbox<M> {
         if queue.closed {
             return false;
         }
-        let replaced = queue.urgent.replace(message);
+        let replaced = queue.urgent.replace(Box::new(message));
         // Without the lock: dropping a message may lead back here.
         drop(queue);
         drop(replaced);
@@ -178,7 +183,7 @@ impl<M: Message> Mailbox<M> {
     pub fn take(&self) -> Next<M> {
         let mut queue = self.queue.lock();
         if let Some(message) = queue.urgent.take() {
-            return Next::Message(message);
+            return Next::Message(*message);
         }
         while let Some((_, slot)) = queue.slots.pop_front() {
             if let Some(message) = slot {

@@ -191,6 +191,12 @@ impl ArcWake for Task {
 }
 
 impl Actor {
+    /// Where it lies in memory: for hints to the processor.
+    #[must_use]
+    pub fn address(&self) -> usize {
+        Arc::as_ptr(&self.0).addr()
+    }
+
     /// Makes it run (again). Cheap when it is about to run anyway.
     pub fn wake(&self) {
         self.0.wake_task();

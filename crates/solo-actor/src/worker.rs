@@ -12,6 +12,14 @@ use crate::station::Station;
 use crate::sync::Ordering;
 use crate::task::{Ran, Task};
 
+/// A thread that has nothing to do looks out for work so long before it sleeps: waking one takes 20 to
+/// 50 us.
+const LINGER_NS: u64 = 20_000;
+
+/// It does so only after a sleep that was shorter, that is: where work comes soon, as when one asks again
+/// and again and waits for each answer. Else it would burn the processor for nothing.
+const SHORT_SLEEP_NS: u64 = 3 * LINGER_NS;
+
 /// What the loop carries along.
 struct Loop<'a> {
     shared: &'a Arc<Shared>,
@@ -24,6 +32,8 @@ struct Loop<'a> {
     last_ran_ns: u64,
     /// Of the actor that others see running here.
     running: Tier,
+    /// Whether it was worth while, or would have been, to linger the last time.
+    lingers: bool,
 }
 
 /// Runs actors until the executor stops.
@@ -42,6 +52,7 @@ impl<'a> Loop<'a> {
             now_ns: clock::now_ns(),
             last_ran_ns: 0,
             running: Tier::User,
+            lingers: false,
         }
     }
 
@@ -162,8 +173,9 @@ impl<'a> Loop<'a> {
         self.station.rest();
         self.processor.rest();
         shared.sleepers.enter(self.index);
-        let has_work = shared.workers.iter().any(|worker| worker.station.head() != u64::MAX);
-        if !has_work && !shared.is_stopping() {
+        let stays = self.has_work() || (self.lingers && self.linger());
+        if !stays {
+            let began_ns = clock::now_ns();
             let release_ns = self.station.next_release_ns();
             me.busy.store(false, Ordering::Release);
             match release_ns.map(|at_ns| at_ns.saturating_sub(clock::now_ns())) {
@@ -173,9 +185,33 @@ impl<'a> Loop<'a> {
             }
             me.busy.store(true, Ordering::Relaxed);
             shared.ticker.nudge();
+            self.lingers = clock::now_ns().saturating_sub(began_ns) < SHORT_SLEEP_NS;
         }
         shared.sleepers.leave(self.index);
         self.now_ns = clock::now_ns();
         self.local.set_now(self.now_ns);
+    }
+
+    /// There is something to do, or the executor stops.
+    fn has_work(&self) -> bool {
+        let mut workers = self.shared.workers.iter();
+        workers.any(|worker| worker.station.head() != u64::MAX) || self.shared.is_stopping()
+    }
+
+    /// Looks out for work, as one that sleeps already: who wakes it then does not call the system. False:
+    /// none came, or another thread does that.
+    fn linger(&self) -> bool {
+        let Some(_lookout) = self.shared.sleepers.look_out(self.index) else { return false };
+        let until_ns = clock::now_ns() + LINGER_NS;
+        loop {
+            if self.has_work() {
+                return true;
+            }
+            if clock::now_ns() >= until_ns {
+                return false;
+            }
+            // Others may need the processor more.
+            thread::yield_now();
+        }
     }
 }

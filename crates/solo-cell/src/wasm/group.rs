@@ -23,7 +23,7 @@ use super::clock;
 use super::failure::Fault;
 use super::route::Route;
 use super::service::Service;
-use super::slot::{Order, Slot};
+use super::slot::{Life, Order, Slot};
 
 /// Commands and events that wait for the group's task: it only ever waits for them.
 const QUEUE_MAX: usize = 64;
@@ -110,6 +110,7 @@ enum Command {
 struct Driver {
     cell: Arc<Cell>,
     parent: Arc<Slot>,
+    parent_life: Life,
     number: u32,
     strategy: &'static str,
     core: SupervisorCore,
@@ -188,6 +189,7 @@ impl Group {
             events,
             members: Arc::clone(&members),
             forced: false,
+            parent_life: parent.life(),
             parent,
             cell: Arc::clone(&cell),
         };
@@ -277,11 +279,12 @@ impl Driver {
         self.publish();
         // Before the parent's end could wait for it: it is what ends the parent.
         if end.is_failure() && open {
-            self.parent.inject(Fault::children_failed(format!(
+            let fault = Fault::children_failed(format!(
                 "its group {} of children ended: {}",
                 self.number,
                 self.describe(end)
-            )));
+            ));
+            self.parent.inject(self.parent_life, fault);
         }
         self.parent.groups.end();
     }

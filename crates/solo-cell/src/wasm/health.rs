@@ -9,7 +9,7 @@ use tokio::task::AbortHandle;
 use super::failure::Fault;
 use super::message::{Chain, Envelope, Reply, Work};
 use super::service::HealthCheck;
-use super::slot::Slot;
+use super::slot::{Life, Slot};
 
 /// The checks of one incarnation. Dropping it ends them.
 pub(crate) struct Checks(AbortHandle);
@@ -23,11 +23,11 @@ impl Drop for Checks {
 /// Begins the checks, if there are any. Ends the incarnation when too many failed in a row.
 pub(crate) fn watch(io: &Handle, slot: &Arc<Slot>) -> Option<Checks> {
     let check = slot.service.health_check.clone()?;
-    let slot = Arc::clone(slot);
-    Some(Checks(io.spawn(repeat(slot, check)).abort_handle()))
+    let (slot, life) = (Arc::clone(slot), slot.life());
+    Some(Checks(io.spawn(repeat(slot, life, check)).abort_handle()))
 }
 
-async fn repeat(slot: Arc<Slot>, check: HealthCheck) {
+async fn repeat(slot: Arc<Slot>, life: Life, check: HealthCheck) {
     let HealthCheck { interval, timeout, failures_max, .. } = check;
     let mut failures = 0;
     loop {
@@ -52,7 +52,7 @@ async fn repeat(slot: Arc<Slot>, check: HealthCheck) {
         slot.logger
             .line("warn", &format!("health check {failures} of {failures_max} failed: {problem}"));
         if failures >= failures_max {
-            slot.inject(Fault::unhealthy(failures, &problem));
+            slot.inject(life, Fault::unhealthy(failures, &problem));
             return;
         }
     }

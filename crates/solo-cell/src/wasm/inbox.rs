@@ -35,10 +35,14 @@ impl Slot {
             let message = format!("{} is a program and takes no messages", self.service.name);
             return Err((Failure::new(Reason::NotCallable, message), Box::new(envelope)));
         }
-        match self.mailbox.push(envelope, self.room_bytes()) {
+        self.warmth.fetch_self();
+        match self.front.mailbox.push(envelope, self.room_bytes()) {
             Ok(pushed) => {
                 if pushed.alert {
                     self.alert();
+                }
+                if pushed.is_first {
+                    self.warmth.fetch();
                 }
                 self.wake();
                 Ok(pushed.ticket)
@@ -50,14 +54,14 @@ impl Slot {
     /// Queues a message that was promised; one that is bounded by its promises.
     pub(crate) fn push_promised(&self, envelope: Envelope) {
         // Closed: nobody is left to be told.
-        if self.mailbox.push_promised(envelope).is_ok() {
+        if self.front.mailbox.push_promised(envelope).is_ok() {
             self.wake();
         }
     }
 
     /// Puts the health check in front of everything.
     pub(crate) fn put_health(&self, envelope: Envelope) {
-        if self.mailbox.put_urgent(envelope) {
+        if self.front.mailbox.put_urgent(envelope) {
             self.wake();
         }
     }
@@ -73,7 +77,7 @@ impl Slot {
 
     /// Whether `bytes` more on the host are within the limit of its memory.
     pub(crate) fn has_room(&self, bytes: usize) -> bool {
-        self.mailbox.bytes().saturating_add(bytes) <= self.room_bytes()
+        self.front.mailbox.bytes().saturating_add(bytes) <= self.room_bytes()
     }
 
     fn alert(&self) {
@@ -100,7 +104,8 @@ impl Slot {
 
     /// Why a message was not queued.
     fn refused(&self, error: PushError) -> Failure {
-        let bounds = self.mailbox.bounds();
+        let life = self.life();
+        let bounds = self.front.mailbox.bounds();
         let (limit, bound) = match error {
             PushError::Closed => return self.closed(),
             PushError::Full if self.service.limit_action == LimitAction::Throttle => {
@@ -118,16 +123,17 @@ impl Slot {
                 format!("together they may have {} MiB", bounds.bytes_max >> 20),
             ),
         };
-        let (name, depth) = (&self.service.name, self.mailbox.depth());
+        let (name, depth) = (&self.service.name, self.front.mailbox.depth());
         let message = format!("the mailbox of {name} is full: {depth} messages wait ({bound})");
         let kills = self.service.limit_action == LimitAction::Kill && self.is_stuck();
         let action = if kills { LimitAction::Kill } else { LimitAction::Throttle };
         self.violated(limit, action, || message.clone());
         if kills {
-            self.inject(Fault::limit(format!(
+            let fault = Fault::limit(format!(
                 "{message}, and one was being handled for over {} ms",
                 STUCK_NS / 1_000_000
-            )));
+            ));
+            self.inject(life, fault);
         }
         Failure::new(Reason::Overloaded, message)
     }
@@ -183,7 +189,7 @@ struct Withdraw<'a> {
 impl Drop for Withdraw<'_> {
     fn drop(&mut self) {
         if let Some(ticket) = self.ticket {
-            self.slot.mailbox.remove(ticket);
+            self.slot.front.mailbox.remove(ticket);
         }
     }
 }

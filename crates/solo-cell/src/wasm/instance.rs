@@ -27,6 +27,7 @@ use super::route::Routes;
 use super::runner::{Guest, Outcome, Parts};
 use super::slot::{Ended, Family, Figures, FirstStart, Order, Slot, StopReason};
 use super::violations::Limit;
+use super::warmth::Part;
 
 /// How long one start may keep others waiting: usual ones take far less than a millisecond, and who
 /// takes longer goes on without its permit.
@@ -39,6 +40,9 @@ const STARTUP_CEILING: Duration = Duration::from_secs(60);
 /// After how many messages in a row an instance looks at the clock: short ones never give way by
 /// themselves, and the clock costs as much as a tenth of a short one.
 const MESSAGES_PER_LOOK: u32 = 16;
+
+/// Of the future around the one that lives, so much on either side of where it is polled.
+const AROUND_BYTES: usize = 384;
 
 /// What all instances of the cell share.
 pub(crate) struct Shared {
@@ -107,7 +111,7 @@ pub(crate) async fn supervise(shared: Arc<Shared>, slot: Arc<Slot>) -> Ended {
 
 /// Answers everything that waits; nothing more will be handled.
 pub(crate) fn refuse_waiting(slot: &Slot) {
-    for envelope in slot.mailbox.close_and_clear() {
+    for envelope in slot.front.mailbox.close_and_clear() {
         drop(envelope.reply.send(Err(slot.closed())));
     }
 }
@@ -208,6 +212,9 @@ async fn live(shared: &Shared, slot: &Arc<Slot>, incarnation: u64) -> End {
     let mut quota = QuotaWatch::new(slot);
     // What a panic leaves half done is the store, and that is dropped next.
     let mut life = Box::pin(AssertUnwindSafe(incarnate(shared, parts)).catch_unwind());
+    slot.warmth.note(Part::Life, &*life);
+    let here = std::ptr::from_ref(&quota).addr();
+    slot.warmth.note_range(Part::Around, here.wrapping_sub(AROUND_BYTES), 2 * AROUND_BYTES);
     let end = std::future::poll_fn(|context| {
         if slot.wants_attention()
             && let Some(end) = look(slot)
@@ -228,6 +235,7 @@ async fn live(shared: &Shared, slot: &Arc<Slot>, incarnation: u64) -> End {
         End::Fault(fault) => fault.exit(),
         End::Stopped { forced } => slot.order().reason().exit(*forced),
     });
+    slot.warmth.forget();
     drop(life);
     // Children end with the incarnation that started them, and before the next one.
     slot.groups.none().await;
@@ -288,7 +296,7 @@ async fn serve(shared: &Shared, guest: &mut Guest, slot: &Slot, incarnation: u64
     let mut since_look = 0;
     loop {
         // Pending without a waker: whoever pushes wakes the actor.
-        let next = std::future::poll_fn(|_| match slot.mailbox.take() {
+        let next = std::future::poll_fn(|_| match slot.front.mailbox.take() {
             Taken::Message(envelope) => Poll::Ready(Some(envelope)),
             Taken::Closed => Poll::Ready(None),
             Taken::Empty => Poll::Pending,
@@ -324,14 +332,20 @@ struct Handling<'a> {
 
 impl<'a> Handling<'a> {
     fn begin(slot: &'a Slot, reply: Reply, chain: Chain) -> Self {
+        slot.front.is_busy.store(true, Ordering::Relaxed);
         slot.figures.begin(chain, current::now_ns());
         Self { slot, reply: Some(reply) }
+    }
+
+    fn end(&self, failed: bool) {
+        self.slot.figures.end(failed);
+        self.slot.front.is_busy.store(false, Ordering::Relaxed);
     }
 
     /// It was handled.
     fn finish(mut self, result: Result<super::message::Answer, Failure>) {
         let Some(reply) = self.reply.take() else { return };
-        self.slot.figures.end(result.is_err());
+        self.end(result.is_err());
         if let Some(Err(failure)) = reply.send(result) {
             let message = format!("a message was not handled: {}", failure.message);
             self.slot.logger.line("warn", &message);
@@ -341,7 +355,7 @@ impl<'a> Handling<'a> {
     /// It ended the incarnation.
     fn crash(mut self, fault: &Fault) {
         if let Some(reply) = self.reply.take() {
-            self.slot.figures.end(true);
+            self.end(true);
             drop(reply.send(Err(Failure::crashed(&fault.exit()))));
         }
     }
@@ -350,13 +364,14 @@ impl<'a> Handling<'a> {
     fn skip(mut self) {
         self.reply = None;
         self.slot.figures.rest();
+        self.slot.front.is_busy.store(false, Ordering::Relaxed);
     }
 }
 
 impl Drop for Handling<'_> {
     fn drop(&mut self) {
         if let Some(reply) = self.reply.take() {
-            self.slot.figures.end(true);
+            self.end(true);
             let exit = self.slot.last_words();
             let exit = exit.unwrap_or_else(|| Fault::host_panic().exit());
             drop(reply.send(Err(Failure::crashed(&exit))));

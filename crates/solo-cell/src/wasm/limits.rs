@@ -13,6 +13,10 @@ use wasmtime::ResourceLimiter;
 
 use super::slot::{MEMORY_CEILING_BYTES, Slot};
 use super::violations::Limit;
+use super::warmth::Part;
+
+/// Of a fiber's stack, so much at its end is used with each message.
+const STACK_BYTES: usize = 2_048;
 
 /// Bytes of one element of a table on the host.
 const TABLE_ELEMENT_BYTES: u64 = 8;
@@ -52,7 +56,7 @@ impl MemoryBudget {
     fn grow(&mut self, resource: &'static str, more_bytes: u64) -> wasmtime::Result<bool> {
         let (slot, service) = (&self.slot, &self.slot.service);
         let host_bytes = slot.figures.host_bytes.load(Ordering::Relaxed);
-        let queued_bytes = slot.mailbox.bytes() as u64 + host_bytes;
+        let queued_bytes = slot.front.mailbox.bytes() as u64 + host_bytes;
         let guest_bytes = self.used_bytes.saturating_add(more_bytes);
         let wanted_bytes = guest_bytes.saturating_add(queued_bytes);
         if wanted_bytes > service.max_memory_bytes {
@@ -91,6 +95,11 @@ impl ResourceLimiter for MemoryBudget {
         desired: usize,
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
+        if !self.is_started {
+            // On the fiber's stack: the code that makes the instance is a little below its end.
+            let here = std::ptr::from_ref(&current).addr();
+            self.slot.warmth.note_range(Part::Stack, here, STACK_BYTES);
+        }
         // Beyond what the memory itself declares: an ordinary -1, as the standard says.
         if maximum.is_some_and(|maximum| desired > maximum) {
             return Ok(false);

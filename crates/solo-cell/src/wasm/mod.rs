@@ -32,6 +32,7 @@ mod service;
 mod slot;
 mod violations;
 mod wait;
+mod warmth;
 
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;

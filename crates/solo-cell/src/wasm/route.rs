@@ -185,9 +185,18 @@ impl Route {
         if let [only] = self.instances.as_slice() {
             return Ok(only);
         }
-        let drawn = [self.draw(), self.draw()];
-        let open = drawn.into_iter().flatten().filter(|slot| slot.is_open());
-        if let Some(slot) = open.min_by_key(|slot| slot.load()) {
+        let open = || self.draw().filter(|slot| slot.is_open()).map(|slot| (slot, slot.load()));
+        match open() {
+            // None has less.
+            Some((slot, 0)) => return Ok(slot),
+            Some((slot, load)) => {
+                return Ok(open()
+                    .filter(|(_, other)| *other < load)
+                    .map_or(slot, |(other, _)| other));
+            }
+            None => {}
+        }
+        if let Some((slot, _)) = open() {
             return Ok(slot);
         }
         let weighted = self.weighted().filter(|(slot, weight)| *weight > 0 && slot.is_open());

@@ -266,7 +266,7 @@ pub(super) fn instance_message(slot: &Slot) -> wire::Instance {
     let phase = slot.phase();
     let figures = &slot.figures;
     let cpu = slot.cpu();
-    let mailbox_bytes = slot.mailbox.bytes() as u64;
+    let mailbox_bytes = slot.front.mailbox.bytes() as u64;
     let family = slot.family.as_ref();
     let running = phase.running_since.filter(|_| phase.state == InstanceState::Running);
     wire::Instance {
@@ -280,7 +280,7 @@ pub(super) fn instance_message(slot: &Slot) -> wire::Instance {
         mailbox_bytes,
         cpu_us: cpu.cpu_ns / 1_000,
         throttled_us: cpu.throttled_ns / 1_000,
-        mailbox_depth: slot.mailbox.depth() as u64,
+        mailbox_depth: slot.front.mailbox.depth() as u64,
         restarts: figures.restarts.load(Ordering::Relaxed),
         uptime_ms: running.map_or(0, |since| whole_ms(since.elapsed())),
         last_exit: phase.last_exit.map(exit_message),

@@ -22,7 +22,11 @@ use super::output::Logger;
 use super::service::Service;
 use super::violations::Violations;
 use super::wait::Wait;
+use super::warmth::{Part, Warmth};
 use crate::reports::{Report, Reports};
+
+/// Of an actor, so much is used each time that it runs.
+const ACTOR_BYTES: usize = 256;
 
 /// What no action of a limit lifts: the address space of a memory.
 pub(crate) const MEMORY_CEILING_BYTES: u64 = 4 << 30;
@@ -44,6 +48,18 @@ pub(crate) struct Figures {
     pub(crate) busy_since_ns: AtomicU64,
     /// Chain of the message that is being handled; all zero: none.
     pub(crate) trace: [AtomicU64; 2],
+}
+
+/// Names an incarnation of a slot, for those who judge it from elsewhere: it may be another one by the
+/// time that they have judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Life(u64);
+
+/// What others found wrong with the incarnation that lives.
+#[derive(Debug, Default)]
+struct Faults {
+    life: u64,
+    found: Option<Fault>,
 }
 
 /// What the kernel wants. Later variants are stronger; nothing leads back.
@@ -163,21 +179,40 @@ impl Groups {
     }
 }
 
-/// One instance.
+/// What a sender looks at to choose among instances and to queue a message, side by side: of thousands
+/// of instances each cache line is one that the processor has to fetch.
 #[derive(Debug)]
+#[repr(C, align(64))]
+pub(crate) struct Front {
+    /// Messages are taken now. A copy of the state.
+    is_open: AtomicBool,
+    /// A message is being handled.
+    pub(crate) is_busy: AtomicBool,
+    /// Its mailbox; survives restarts.
+    pub(crate) mailbox: Mailbox<Envelope>,
+}
+
+/// One instance. What each message needs comes first, in the order in which it is needed.
+#[derive(Debug)]
+#[repr(C)]
 pub(crate) struct Slot {
-    /// `NODE-SERVICE-NUMBER`; of a child, `PARENT.NUMBER`.
-    pub(crate) id: Arc<str>,
+    /// What a sender looks at.
+    pub(crate) front: Front,
+    /// Where the parts of its incarnation lie.
+    pub(crate) warmth: Warmth,
+    actor: OnceLock<Actor>,
+    /// Its counters.
+    pub(crate) figures: Arc<Figures>,
     /// What it is an instance of.
     pub(crate) service: Arc<Service>,
+    /// There is an order or a fault: the actor looks at both before it goes on.
+    attention: AtomicBool,
+    /// `NODE-SERVICE-NUMBER`; of a child, `PARENT.NUMBER`.
+    pub(crate) id: Arc<str>,
     /// Its code.
     pub(crate) artifact: Arc<Artifact>,
     /// `None`: the kernel started it.
     pub(crate) family: Option<Family>,
-    /// Its mailbox; survives restarts.
-    pub(crate) mailbox: Mailbox<Envelope>,
-    /// Its counters.
-    pub(crate) figures: Arc<Figures>,
     /// Takes its output.
     pub(crate) logger: Arc<Logger>,
     /// How the first start went.
@@ -195,17 +230,13 @@ pub(crate) struct Slot {
     /// Limits that it exceeded.
     pub(crate) violations: Violations,
     order: watch::Sender<Order>,
-    /// There is an order or a fault: the actor looks at both before it goes on.
-    attention: AtomicBool,
-    /// What others found wrong with the incarnation that lives.
-    fault: Mutex<Option<Fault>>,
+    faults: Mutex<Faults>,
     /// How the incarnation that is being dropped ended.
     last_words: Mutex<Option<Exit>>,
     phase: Mutex<Phase>,
     /// Its start was taken back: what it comes to is no news.
     taken_back: AtomicBool,
     pub(super) reports: Arc<Reports>,
-    actor: OnceLock<Actor>,
 }
 
 impl StopReason {
@@ -264,10 +295,15 @@ impl Slot {
         let phase = Phase { state: InstanceState::Starting, running_since: None, last_exit: None };
         Arc::new(Self {
             id,
-            mailbox: Mailbox::new(service.mailbox_bounds()),
+            front: Front {
+                is_open: AtomicBool::new(true),
+                is_busy: AtomicBool::new(false),
+                mailbox: Mailbox::new(service.mailbox_bounds()),
+            },
             service,
             artifact,
             family,
+            warmth: Warmth::new(),
             figures,
             logger: Arc::new(logger),
             first_start: watch::Sender::new(FirstStart::Pending),
@@ -279,7 +315,7 @@ impl Slot {
             violations: Violations::default(),
             order: watch::Sender::new(Order::Run),
             attention: AtomicBool::new(false),
-            fault: Mutex::new(None),
+            faults: Mutex::default(),
             last_words: Mutex::new(None),
             phase: Mutex::new(phase),
             taken_back: AtomicBool::new(false),
@@ -290,6 +326,7 @@ impl Slot {
 
     /// The actor that runs it. Set once, before it runs.
     pub(crate) fn set_actor(&self, actor: Actor) {
+        self.warmth.note_range(Part::Actor, actor.address(), ACTOR_BYTES);
         // A second one would be a bug; the first one stays.
         let _ = self.actor.set(actor);
     }
@@ -327,9 +364,20 @@ impl Slot {
         }
     }
 
-    /// Ends the incarnation that lives with this fault.
-    pub(crate) fn inject(&self, fault: Fault) {
-        self.fault.lock().get_or_insert(fault);
+    /// The incarnation that lives.
+    pub(crate) fn life(&self) -> Life {
+        Life(self.faults.lock().life)
+    }
+
+    /// Ends this incarnation with this fault, if it lives yet.
+    pub(crate) fn inject(&self, life: Life, fault: Fault) {
+        {
+            let mut faults = self.faults.lock();
+            if faults.life != life.0 {
+                return;
+            }
+            faults.found.get_or_insert(fault);
+        }
         self.interrupt();
     }
 
@@ -340,7 +388,7 @@ impl Slot {
 
     /// The fault that was found from outside, once.
     pub(crate) fn take_fault(&self) -> Option<Fault> {
-        self.fault.lock().take()
+        self.faults.lock().found.take()
     }
 
     /// How the incarnation ended that is about to be dropped: for whom it was handling a message.
@@ -355,9 +403,17 @@ impl Slot {
 
     /// A new incarnation starts: faults of the last one are not its own.
     pub(crate) fn renew(&self) {
-        drop(self.take_fault());
+        {
+            let mut faults = self.faults.lock();
+            faults.life += 1;
+            faults.found = None;
+            // An order that comes after this says so itself; one that came before is seen next.
+            self.attention.store(false, Ordering::SeqCst);
+        }
+        if *self.order.borrow() != Order::Run {
+            self.attention.store(true, Ordering::SeqCst);
+        }
         drop(self.last_words());
-        self.attention.store(*self.order.borrow() != Order::Run, Ordering::Release);
     }
 
     /// Gives an order. A weaker one than the last, or a later deadline, changes nothing.
@@ -378,7 +434,7 @@ impl Slot {
         });
         // Also for a kill: what was not taken yet will not be.
         if changed {
-            self.mailbox.close();
+            self.front.mailbox.close();
             self.interrupt();
         }
     }
@@ -418,6 +474,7 @@ impl Slot {
                 return;
             }
             phase.state = state;
+            self.front.is_open.store(is_open(state), Ordering::Relaxed);
             phase.running_since = (state == InstanceState::Running).then(Instant::now);
             if exit.is_some() {
                 phase.last_exit.clone_from(&exit);
@@ -443,14 +500,12 @@ impl Slot {
 
     /// How much waits here, for the choice of the least loaded instance.
     pub(crate) fn load(&self) -> usize {
-        let is_busy = self.figures.busy_since_ns.load(Ordering::Relaxed) > 0;
-        self.mailbox.depth() + usize::from(is_busy)
+        self.front.mailbox.depth() + usize::from(self.front.is_busy.load(Ordering::Relaxed))
     }
 
     /// Whether messages are taken now.
     pub(crate) fn is_open(&self) -> bool {
-        use InstanceState as S;
-        matches!(self.state(), S::Starting | S::Running | S::Restarting)
+        self.front.is_open.load(Ordering::Relaxed)
     }
 
     /// Whether it failed for good or is being stopped.
@@ -485,4 +540,10 @@ impl Slot {
             _ => Failure::new(Reason::Unavailable, format!("{name} is being stopped")),
         }
     }
+}
+
+/// Whether an instance that stands like this takes messages.
+fn is_open(state: InstanceState) -> bool {
+    use InstanceState as S;
+    matches!(state, S::Starting | S::Running | S::Restarting)
 }

@@ -164,7 +164,7 @@ impl Drop for Ends<'_> {
         // Outside of the lock: what is dropped may look at this instance.
         drop(left);
         if let Some((callee, ticket)) = self.queued.take() {
-            drop(callee.mailbox.remove(ticket));
+            drop(callee.front.mailbox.remove(ticket));
         }
     }
 }

@@ -152,7 +152,11 @@ async fn an_endless_loop_is_killed_while_others_answer() {
             client.call(request).await.expect("call").into_inner().output
         });
     }
-    while cell.instances(&spec_loop.service).await.iter().any(|instance| instance.cpu_us < 20_000) {
+    // Of two that are drawn both may be busy: not each instance has a loop.
+    let loops_run = |instances: &[wire::Instance]| {
+        instances.iter().filter(|instance| instance.cpu_us >= 20_000).count() >= 2
+    };
+    while !loops_run(&cell.instances(&spec_loop.service).await) {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let mut slowest = Duration::ZERO;
@@ -168,7 +172,10 @@ async fn an_endless_loop_is_killed_while_others_answer() {
     assert!(took < Duration::from_millis(100), "{took:?}");
     while let Some(output) = loops.join_next().await {
         match output.expect("a task") {
-            Some(Output::Failure(failure)) => assert_eq!(failure.reason, "CRASHED"),
+            // `UNAVAILABLE`: it waited behind another one.
+            Some(Output::Failure(failure)) => {
+                assert!(["CRASHED", "UNAVAILABLE"].contains(&failure.reason.as_str()));
+            }
             other => panic!("{other:?}"),
         }
     }

@@ -76,10 +76,16 @@ impl State {
         if self.ending {
             return ServiceState::Stopping;
         }
-        match &self.outcome {
-            Some(outcome) => outcome.state,
-            None => ServiceState::of(self.instances.values().map(|instance| instance.state)),
+        if let Some(outcome) = &self.outcome {
+            return outcome.state;
         }
+        let state = ServiceState::of(self.instances.values().map(|instance| instance.state));
+        let is_over = matches!(
+            state,
+            ServiceState::Completed | ServiceState::Failed | ServiceState::Stopping
+        );
+        // Between the old instances and the new ones it is not over.
+        if is_over && self.rollout.is_some() { ServiceState::Starting } else { state }
     }
 
     /// Over all instances, also those that are gone.

@@ -170,7 +170,7 @@ impl ComponentState {
             }),
             LimitAction::Throttle => Err(ChildError::Limit(message)),
             LimitAction::Kill => {
-                slot.inject(Fault::limit(message.clone()));
+                slot.inject(slot.life(), Fault::limit(message.clone()));
                 Err(ChildError::Limit(message))
             }
         }

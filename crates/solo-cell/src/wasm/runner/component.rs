@@ -11,12 +11,18 @@ use super::super::artifact::{Artifact, Function, find};
 use super::super::failure::{Failure, Fault, Reason};
 use super::super::host::{ComponentState, DownBindings, InitError, ServiceBindings, guest_down};
 use super::super::message::{Answer, Chain, Down, Input};
-use super::super::slot::StopReason;
+use super::super::slot::{Slot, StopReason};
+use super::super::warmth::Part;
 use super::{HANDED_BYTES_MAX, HANDED_VALUES_BYTES_MAX, Outcome, Parts, bad_payload, bound};
 use crate::values::{ResourceNames, arguments_from_json, function_text, results_to_json};
 
 /// The handler's functions that are the cell's to call, not a caller's.
 const LIFE_CYCLE: [&str; 2] = ["init", "terminate"];
+
+/// Of a store, so much before its data is used with each message, and so much of them: what was found by
+/// trying, and nothing depends on.
+const STORE_BYTES: usize = 1_536;
+const DATA_BYTES: usize = 512;
 
 /// A component that answers messages.
 pub(crate) struct ComponentGuest {
@@ -60,7 +66,19 @@ impl ComponentGuest {
             })?;
             handler = Some(bindings);
         }
+        let data = std::ptr::from_ref(store.data()).addr();
+        // The store itself lies before what it holds.
+        slot.warmth.note_range(
+            Part::Store,
+            data.wrapping_sub(STORE_BYTES),
+            STORE_BYTES + DATA_BYTES,
+        );
         Ok(Self { handler, down, instance, store, artifact })
+    }
+
+    /// It has its place now.
+    pub(super) fn settled(&self, slot: &Slot) {
+        slot.warmth.note(Part::Guest, self);
     }
 
     pub(super) fn begin(&mut self, chain: Chain) {

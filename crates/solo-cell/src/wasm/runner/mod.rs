@@ -83,7 +83,10 @@ impl Guest {
             ServiceKind::Command => Self::Program(Box::new(Program::start(parts).await?)),
             ServiceKind::Core => Self::Module(Box::new(ModuleGuest::start(parts).await?)),
             ServiceKind::Handler | ServiceKind::Typed => {
-                Self::Component(Box::new(ComponentGuest::start(parts).await?))
+                let slot = Arc::clone(&parts.slot);
+                let guest = Box::new(ComponentGuest::start(parts).await?);
+                guest.settled(&slot);
+                Self::Component(guest)
             }
         })
     }
