@@ -10,6 +10,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use solo_api::{Client, Endpoint, v1};
 use tempfile::TempDir;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 /// The longest that anything may take before the run is given up.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -116,6 +118,27 @@ impl Solo {
         let addresses: serde_json::Value = serde_json::from_str(&text)?;
         let api = addresses["api"].as_str().context("no address of the API")?;
         Ok(Client::connect(&Endpoint::Tcp(api.to_owned())).await?)
+    }
+
+    /// The value of a metric without labels.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub(crate) async fn metric(&self, name: &str) -> anyhow::Result<u64> {
+        let text = fs::read_to_string(self.home().join("run/addresses.json"))?;
+        let addresses: serde_json::Value = serde_json::from_str(&text)?;
+        let address = addresses["metrics"].as_str().context("no address of the metrics")?;
+        let talking = async {
+            let mut stream = TcpStream::connect(address).await?;
+            let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+            stream.write_all(request.as_bytes()).await?;
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await?;
+            Ok::<_, std::io::Error>(answer)
+        };
+        let answer = tokio::time::timeout(PATIENCE, talking).await??;
+        let line = answer.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.and_then(|value| value.trim().parse().ok()).with_context(|| format!("no {name}"))
     }
 
     /// The process of the kernel.

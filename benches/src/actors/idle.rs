@@ -31,7 +31,9 @@ pub(super) async fn run(options: &Options, directory: &Path, found: &mut Found) 
         Err(error) => found.miss(System::Solo, Experiment::Idle, &error),
     }
     for system in SYSTEMS.into_iter().filter(|system| *system != System::Solo) {
-        found.take(options, directory, system, Experiment::Idle).await;
+        if let Some(sheet) = found.take(options, directory, system, Experiment::Idle).await {
+            found.sheets.entry(system).or_default().merge(&sheet);
+        }
     }
 }
 

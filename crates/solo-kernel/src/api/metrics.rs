@@ -30,6 +30,8 @@ pub(crate) async fn serve(
 async fn text(State(kernel): State<Arc<Kernel>>) -> Response {
     let count = i64::try_from(kernel.registry.count()).unwrap_or(i64::MAX);
     kernel.metrics.active_services.set(count);
+    let bytes = kernel.monitor.record_bytes();
+    kernel.metrics.record_bytes.set(i64::try_from(bytes).unwrap_or(i64::MAX));
     let mut by_id = fresh(&kernel).await;
     let services: Vec<_> = kernel
         .registry

@@ -22,6 +22,7 @@ pub(crate) struct Metrics {
     registry: Registry,
     pub(crate) deployments: IntCounterVec,
     pub(crate) active_services: IntGauge,
+    pub(crate) record_bytes: IntGauge,
     pub(crate) startup_ms: HistogramVec,
     pub(crate) request_ms: HistogramVec,
     pub(crate) refused: IntCounterVec,
@@ -75,6 +76,10 @@ impl Metrics {
                 &["result"],
             )?,
             active_services: IntGauge::new("solo_active_services", "Services that should be running.")?,
+            record_bytes: IntGauge::new(
+                "solo_record_bytes",
+                "Memory that the kept logs and events take, in bytes.",
+            )?,
             startup_ms: HistogramVec::new(
                 HistogramOpts::new(
                     "solo_service_startup_ms",
@@ -104,6 +109,7 @@ impl Metrics {
         };
         metrics.registry.register(Box::new(metrics.deployments.clone()))?;
         metrics.registry.register(Box::new(metrics.active_services.clone()))?;
+        metrics.registry.register(Box::new(metrics.record_bytes.clone()))?;
         metrics.registry.register(Box::new(metrics.startup_ms.clone()))?;
         metrics.registry.register(Box::new(metrics.request_ms.clone()))?;
         metrics.registry.register(Box::new(metrics.refused.clone()))?;

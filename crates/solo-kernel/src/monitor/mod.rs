@@ -248,6 +248,11 @@ impl std::fmt::Debug for Monitor {
 }
 
 impl Monitor {
+    /// Memory that the records take, about; bounded.
+    pub(crate) fn record_bytes(&self) -> usize {
+        self.inner.lock().rings.bytes()
+    }
+
     /// Reads the records of earlier lives. A file that is damaged loses what cannot be read.
     pub(crate) fn open(path: PathBuf) -> std::io::Result<Arc<Self>> {
         let (segment, records) = Segment::open(path)?;

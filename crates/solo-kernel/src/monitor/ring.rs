@@ -13,8 +13,8 @@ const RING_RECORDS_MAX: usize = 1_000;
 /// All rings together. Beyond it every ring gets an equal share.
 const TOTAL_BYTES_MAX: usize = 64 << 20;
 
-/// What a record costs beside its texts: numbers, pointers, allocations.
-const RECORD_OVERHEAD_BYTES: usize = 160;
+/// What a record costs beside its texts: numbers, pointers, and what the allocator adds to each text.
+const RECORD_OVERHEAD_BYTES: usize = 420;
 
 /// A ring without records is forgotten when there are more rings than this.
 const RINGS_MAX: usize = 50_000;
@@ -52,7 +52,9 @@ pub(super) struct Rings {
 }
 
 fn size(record: &Record) -> usize {
-    record.body.bytes() + record.service.len() + record.instance.len() + RECORD_OVERHEAD_BYTES
+    let position = record.position.as_ref().map_or(0, |(incarnation, _)| incarnation.len());
+    let names = record.service.len() + record.instance.len() + position;
+    record.body.bytes() + names + RECORD_OVERHEAD_BYTES
 }
 
 impl Rings {
@@ -94,6 +96,11 @@ impl Rings {
                 self.order.remove(&record.cursor);
             }
         }
+    }
+
+    /// Memory that all records take, about.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Everything that is kept, oldest first.
