@@ -26,6 +26,38 @@ pub(crate) struct Machine {
     /// Average of the last minute, before and after the run.
     load_before: f64,
     load_after: f64,
+    /// Part of the processors' time that the machine's host gave to others during the run; 0 to 1. From
+    /// some percent on, times of wake-ups and every p99 say more about the host than about anything here.
+    stolen: f64,
+    #[serde(skip)]
+    began: ProcessorTime,
+}
+
+/// Time of all processors so far, in ticks.
+#[derive(Debug, Clone, Copy, Default)]
+struct ProcessorTime {
+    all: f64,
+    stolen: f64,
+}
+
+impl ProcessorTime {
+    fn now() -> Self {
+        Self::of(&fs::read_to_string("/proc/stat").unwrap_or_default())
+    }
+
+    /// Reads the first line of `/proc/stat`: user, nice, system, idle, iowait, irq, softirq, steal.
+    fn of(text: &str) -> Self {
+        let line = text.lines().next().unwrap_or_default();
+        let ticks = line.split_whitespace().skip(1).take(8);
+        let ticks: Vec<f64> = ticks.filter_map(|word| word.parse().ok()).collect();
+        Self { all: ticks.iter().sum(), stolen: ticks.get(7).copied().unwrap_or_default() }
+    }
+
+    /// The part that was stolen between the two.
+    fn stolen_until(self, end: Self) -> f64 {
+        let all = end.all - self.all;
+        if all > 0.0 { (end.stolen - self.stolen) / all } else { 0.0 }
+    }
 }
 
 impl Machine {
@@ -45,12 +77,15 @@ impl Machine {
             file_system: file_system(directory),
             load_before: load,
             load_after: load,
+            stolen: 0.0,
+            began: ProcessorTime::now(),
         }
     }
 
     /// Notes how busy it was when the run ended. The run itself is part of that.
     pub(crate) fn note_end(&mut self) {
         self.load_after = load();
+        self.stolen = self.began.stolen_until(ProcessorTime::now());
     }
 
     /// What should make a reader doubt the figures.
@@ -71,13 +106,15 @@ impl Machine {
     /// One line.
     pub(crate) fn text(&self) -> String {
         format!(
-            "solo {} on Linux {}, {} processors, homes on {}; load {:.2} before, {:.2} after",
+            "solo {} on Linux {}, {} processors, homes on {}; load {:.2} before, {:.2} after; \
+             {:.1} % of the time went to others on its host",
             self.version,
             self.kernel,
             self.processors,
             self.file_system,
             self.load_before,
             self.load_after,
+            100.0 * self.stolen,
         )
     }
 }
@@ -115,4 +152,18 @@ fn file_system(directory: &Path) -> String {
         .iter()
         .find(|(known, _)| *known == kind)
         .map_or_else(|| format!("file system {:#x}", kind.0), |(_, name)| (*name).to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stolen_time_is_a_part_of_all() {
+        let before = ProcessorTime::of("cpu  100 0 50 800 10 0 0 40 7 7\ncpu0 1 2\n");
+        let after = ProcessorTime::of("cpu  150 0 50 830 10 0 0 60 9 9\n");
+        assert!((before.stolen_until(after) - 0.2).abs() < 1e-9);
+        assert!(after.stolen_until(after).abs() < 1e-9);
+        assert!(ProcessorTime::of("").stolen.abs() < 1e-9);
+    }
 }
