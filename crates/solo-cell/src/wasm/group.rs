@@ -21,9 +21,10 @@ use super::cell::Cell;
 use super::child::{ChildStart, Exited, Stop};
 use super::clock;
 use super::failure::Fault;
+use super::faults::Life;
 use super::route::Route;
 use super::service::Service;
-use super::slot::{Life, Order, Slot};
+use super::slot::{Order, Slot};
 
 /// Commands and events that wait for the group's task: it only ever waits for them.
 const QUEUE_MAX: usize = 64;

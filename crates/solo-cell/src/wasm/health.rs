@@ -7,9 +7,10 @@ use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
 use super::failure::Fault;
+use super::faults::Life;
 use super::message::{Chain, Envelope, Reply, Work};
 use super::service::HealthCheck;
-use super::slot::{Life, Slot};
+use super::slot::Slot;
 
 /// The checks of one incarnation. Dropping it ends them.
 pub(crate) struct Checks(AbortHandle);

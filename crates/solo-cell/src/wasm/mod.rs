@@ -13,6 +13,7 @@ mod cell;
 mod child;
 mod clock;
 mod failure;
+mod faults;
 mod group;
 mod health;
 mod host;

@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Poll;
 
 use parking_lot::{Mutex, RwLock};
-use solo_actor::current;
 
 use super::failure::{Failure, Reason};
 use super::slot::Slot;
@@ -103,12 +102,13 @@ impl Routes {
         self.waiting.lock().insert(Arc::clone(&waiting.id), Arc::clone(waiting));
         let _waits = Waits(self, waiting);
         std::future::poll_fn(|_| {
-            if self.generation.load(Ordering::SeqCst) != seen {
-                return Poll::Ready(true);
-            }
-            let now_ns = current::now_ns();
+            // First, and by the clock itself: a table that changes all the time must not hide it.
+            let now_ns = solo_actor::clock::now_ns();
             if now_ns >= until_ns {
                 return Poll::Ready(false);
+            }
+            if self.generation.load(Ordering::SeqCst) != seen {
+                return Poll::Ready(true);
             }
             waiting.wake_by(until_ns, now_ns);
             Poll::Pending

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use super::artifact::Artifact;
 use super::clock;
 use super::failure::{Failure, Fault, Reason};
+use super::faults::{Faults, Life};
 use super::group::Processes;
 use super::message::Envelope;
 use super::monitor::Watchers;
@@ -48,18 +49,6 @@ pub(crate) struct Figures {
     pub(crate) busy_since_ns: AtomicU64,
     /// Chain of the message that is being handled; all zero: none.
     pub(crate) trace: [AtomicU64; 2],
-}
-
-/// Names an incarnation of a slot, for those who judge it from elsewhere: it may be another one by the
-/// time that they have judged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Life(u64);
-
-/// What others found wrong with the incarnation that lives.
-#[derive(Debug, Default)]
-struct Faults {
-    life: u64,
-    found: Option<Fault>,
 }
 
 /// What the kernel wants. Later variants are stronger; nothing leads back.
@@ -366,19 +355,15 @@ impl Slot {
 
     /// The incarnation that lives.
     pub(crate) fn life(&self) -> Life {
-        Life(self.faults.lock().life)
+        self.faults.lock().life()
     }
 
     /// Ends this incarnation with this fault, if it lives yet.
     pub(crate) fn inject(&self, life: Life, fault: Fault) {
-        {
-            let mut faults = self.faults.lock();
-            if faults.life != life.0 {
-                return;
-            }
-            faults.found.get_or_insert(fault);
+        let noted = self.faults.lock().note(life, fault);
+        if noted {
+            self.interrupt();
         }
-        self.interrupt();
     }
 
     /// Whether there is an order or a fault to be looked at.
@@ -388,7 +373,7 @@ impl Slot {
 
     /// The fault that was found from outside, once.
     pub(crate) fn take_fault(&self) -> Option<Fault> {
-        self.faults.lock().found.take()
+        self.faults.lock().take()
     }
 
     /// How the incarnation ended that is about to be dropped: for whom it was handling a message.
@@ -405,8 +390,7 @@ impl Slot {
     pub(crate) fn renew(&self) {
         {
             let mut faults = self.faults.lock();
-            faults.life += 1;
-            faults.found = None;
+            faults.renew();
             // An order that comes after this says so itself; one that came before is seen next.
             self.attention.store(false, Ordering::SeqCst);
         }

@@ -62,7 +62,7 @@ impl Warmth {
         length.store(bytes.min(PART_BYTES_MAX), Ordering::Relaxed);
     }
 
-    /// The incarnation ends.
+    /// The incarnation ends; the actor, which comes first, stays.
     pub(crate) fn forget(&self) {
         self.0[1..].iter().for_each(|(_, length)| length.store(0, Ordering::Relaxed));
     }

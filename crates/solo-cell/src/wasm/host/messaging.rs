@@ -29,6 +29,10 @@ const CALL_TIMEOUT_MS_DEFAULT: u64 = 5_000;
 /// deadline allows.
 const HOLD_NS_MAX: u64 = 10_000 * MS_NS;
 
+/// A send that meets an instance which an update ends looks for the next one so often: each time it has
+/// to find another route than before.
+const SEND_TRIES_MAX: usize = 8;
+
 /// Nanoseconds of a millisecond.
 const MS_NS: u64 = 1_000_000;
 
@@ -132,7 +136,9 @@ impl HostServiceRef for ComponentState {
         let reference = self.table.get_mut(&service)?;
         let work = Work::Cast { function: String::new(), input: Input::Payload(payload) };
         let mut envelope = Envelope::cast(work, trace);
+        let mut tries_left = SEND_TRIES_MAX;
         loop {
+            tries_left -= 1;
             let (route, generation) = match reference.reach(&self.routes, |rights| rights.send) {
                 Ok(reached) => reached,
                 Err(failure) => return Ok(Err(message_error(failure))),
@@ -146,7 +152,7 @@ impl HostServiceRef for ComponentState {
             };
             // It met an instance that an update was just ending; by now there are others (U2).
             let changed = generation.is_some_and(|then| self.routes.generation() != then);
-            if failure.reason != Reason::Replaced || !changed {
+            if failure.reason != Reason::Replaced || !changed || tries_left == 0 {
                 return Ok(Err(message_error(failure)));
             }
         }
