@@ -108,3 +108,29 @@ fn a_service_is_settled_when_nothing_is_left_to_do() {
     check(2, &hosted("running", &["0000beef-7-1"]), false);
     check(1, &snapshot(Vec::new(), &[]), false);
 }
+
+/// Calls wait for the next instances; they are not told that the service is over.
+#[test]
+fn between_the_instances_of_an_update_it_is_not_over() {
+    use solo_rollout::{Rollout, RolloutSpec, Strategy};
+    let mut state = state(1);
+    state.add_starting(&[1], 1);
+    state.set_state(&[1], InstanceState::Completed);
+    assert_eq!(state.service_state(), ServiceState::Completed);
+    let plan = RolloutSpec {
+        from: 1,
+        to: 2,
+        replicas_from: 1,
+        replicas_to: 1,
+        max_surge: 1,
+        max_unavailable: 0,
+    };
+    let rollout = Rollout::new(Strategy::Recreate, plan);
+    state.rollout = Some(RolloutRow { rollout, to_spec: ServiceSpec::clone(&state.spec) });
+    for over in [InstanceState::Completed, InstanceState::Failed, InstanceState::Stopping] {
+        state.set_state(&[1], over);
+        assert_eq!(state.service_state(), ServiceState::Starting, "{over:?}");
+    }
+    state.remove(&[1]);
+    assert_eq!(state.service_state(), ServiceState::Starting);
+}
