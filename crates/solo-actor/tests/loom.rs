@@ -211,11 +211,17 @@ impl Threads {
             self.stations[index].rest();
             self.sleepers.enter(index);
             let has_work = self.stations.iter().any(|station| station.head() != u64::MAX);
-            if !has_work && !self.done.load(Ordering::Acquire) {
+            if !has_work && !self.done.load(Ordering::Acquire) && !self.looks_out(index) {
                 thread::park();
             }
             self.sleepers.leave(index);
         }
+    }
+
+    /// One look instead of twenty microseconds of them.
+    fn looks_out(&self, index: usize) -> bool {
+        let Some(_lookout) = self.sleepers.look_out(index) else { return false };
+        self.stations.iter().any(|station| station.head() != u64::MAX)
     }
 
     fn run_one(&self, index: usize) -> bool {
