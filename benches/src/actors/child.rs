@@ -111,6 +111,7 @@ fn erlang(quick: bool, directory: &Path, experiment: Experiment) -> anyhow::Resu
     };
     let mut command = Command::new("erl");
     command.args(["-noshell", "+P", "300000", "-pa"]).arg(directory);
+    command.env("ERL_CRASH_DUMP_SECONDS", "0");
     if !schedulers.is_empty() {
         command.args(["+S", schedulers]);
     }

@@ -31,6 +31,8 @@ impl Erlang {
             .args(["+S", "1:1", "+SDcpu", "1:1", "+SDio", "1", "-noinput", "-boot", "start_clean"])
             .args(["-eval", BOOT])
             .env("WITNESS", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/otp/witness.erl"))
+            // Killed in the midst of something it would leave a dump in the tree.
+            .env("ERL_CRASH_DUMP_SECONDS", "0")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn();
