@@ -224,8 +224,11 @@ impl<'a> Conductor<'a> {
         let mut samples = process::sample(&now);
         // What it remembers of logs and events is bounded (64 MiB) and takes an hour to get there.
         if let Some(kernel) = samples.get_mut("kernel") {
-            let bytes = self.solo.metric("solo_record_bytes").await.unwrap_or_default();
-            kernel.pss_bytes = kernel.pss_bytes.saturating_sub(bytes);
+            match self.solo.metric("solo_record_bytes").await {
+                Ok(bytes) => kernel.pss_bytes = kernel.pss_bytes.saturating_sub(bytes),
+                // It was killed a moment ago: without that figure it cannot be compared.
+                Err(_) => drop(samples.remove("kernel")),
+            }
         }
         growth::peaks(&mut self.peaks, &samples);
         Ok(samples)

@@ -1,27 +1,18 @@
 //! Numbers from a seed, so that a run can be told from another and its choices repeated. Pure.
 
-/// A source of numbers (splitmix64: small, fast, good enough to choose what to do next).
+/// A source of numbers.
 #[derive(Debug)]
-pub(crate) struct Random(u64);
+pub(crate) struct Random(fastrand::Rng);
 
 impl Random {
     /// The numbers of `seed`. Sources of neighbouring seeds have nothing in common.
     pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        Self(fastrand::Rng::with_seed(seed))
     }
 
     /// From `low` to `high`, both included.
     pub(crate) fn between(&mut self, low: u64, high: u64) -> u64 {
-        let span = high.saturating_sub(low).saturating_add(1);
-        low + self.next() % span
+        self.0.u64(low..=high.max(low))
     }
 
     /// The same for what indexes and counts.

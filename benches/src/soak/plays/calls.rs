@@ -7,6 +7,10 @@ use crate::soak::household::Household;
 use crate::soak::services::Role;
 use crate::soak::shared::Outcome;
 
+/// Sleep of a callee that is not waited for, in milliseconds. An answer that is there when the caller
+/// gets to run is taken, late or not, so this has to outlast what the machine stands still.
+pub(super) const LONG_MS: u64 = 700;
+
 impl Household {
     /// A call; the answer is what was sent.
     pub(super) async fn echo(&mut self) -> Outcome {
@@ -60,11 +64,11 @@ impl Household {
     pub(super) async fn timeout(&mut self) -> Outcome {
         if self.random.chance(50) {
             let worker = self.name(Role::Worker);
-            let answer = self.link.call_for(&worker, "sleep 150", 30).await?;
+            let answer = self.link.call_for(&worker, &format!("sleep {LONG_MS}"), 30).await?;
             self.refused(Role::Worker, answer, "TIMEOUT", "")?;
         } else {
             let echo = self.name(Role::Echo);
-            let payload = format!("call {echo}@20 sleep 100");
+            let payload = format!("call {echo}@20 sleep {LONG_MS}");
             let answer = self.link.call(&self.name(Role::Worker), &payload).await?;
             self.refused(Role::Worker, answer, "REFUSED", "timeout")?;
             // Until it has slept.

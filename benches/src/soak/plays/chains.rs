@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::calls::LONG_MS;
 use crate::soak::household::Household;
 use crate::soak::services::Role;
 use crate::soak::shared::Outcome;
@@ -75,7 +76,7 @@ impl Household {
     /// A chain that is too slow ends with its first timeout.
     pub(super) async fn slow_chain(&mut self) -> Outcome {
         let [first, second, _] = self.chain();
-        let payload = format!("slow-timeout {second} 120 20");
+        let payload = format!("slow-timeout {second} {LONG_MS} 20");
         let answer = self.link.call(&first, &payload).await?;
         self.refused(Role::First, answer, "REFUSED", "timeout")?;
         self.text(Role::Second, "last").await.map(drop)

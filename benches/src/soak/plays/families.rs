@@ -156,21 +156,10 @@ impl Household {
     /// One child more than there may be is refused.
     pub(super) async fn too_many_children(&mut self) -> Outcome {
         let group = self.open("one-for-one", 1).await?;
-        // Children of the plays before may still be ending.
         let (parent, worker) = (self.name(Role::Parent), self.name(Role::Worker));
         for number in 1..=PROCESSES_MAX {
-            let payload = format!("spawn {group} c{number} {worker} temporary false 100");
-            self.link
-                .until(&parent, "room for a child", async || {
-                    match self.link.call(&parent, &payload).await? {
-                        Ok(answer) if answer == "spawned" => Ok(Some(())),
-                        Err(refusal) if refusal.cause.starts_with("limit: ") => Ok(None),
-                        other => Err(self.broken(Role::Parent, format!("{payload:?}: {other:?}"))),
-                    }
-                })
-                .await?;
+            self.spawn(group, &format!("c{number}"), "temporary").await?;
         }
-        self.link.count("children", PROCESSES_MAX);
         let payload = format!("spawn {group} more {worker} temporary false 100");
         let answer = self.link.call(&parent, &payload).await?;
         self.refused(Role::Parent, answer, "REFUSED", "limit: ")?;
