@@ -104,7 +104,7 @@ const FULL: Scale = Scale {
     single_calls: 10_000,
     paced_calls: 500,
     paced_for: Duration::from_secs(4),
-    weighed_for: Duration::from_secs(12),
+    weighed_for: Duration::from_secs(20),
     crashes: 250,
     starts: 400,
     levels: &[10, 100, 1_000, 10_000],
