@@ -56,41 +56,46 @@ struct Found {
     missing: BTreeMap<(System, Experiment), String>,
 }
 
+/// What is measured, and how often.
+const EXPERIMENTS: [(Experiment, Turns); 6] = [
+    (Experiment::Talk, Turns::Quickest(10, "call")),
+    (Experiment::Start, Turns::Quickest(4, "start")),
+    (Experiment::Crash, Turns::All(2)),
+    (Experiment::Hogs, Turns::All(2)),
+    (Experiment::Weights, Turns::All(1)),
+    (Experiment::Growth, Turns::Quickest(3, "message.10000")),
+];
+
 /// Runs all experiments; files go to `directory`.
+///
+/// The turns of each are spread over the whole run: a machine that others use too changes its speed
+/// for minutes.
 ///
 /// # Errors
 /// The plot cannot be written. An experiment that fails is a row that says so.
 pub(crate) async fn run(options: &Options, directory: &Path) -> anyhow::Result<Actors> {
     let mut found = Found::default();
-    // Small machines' clocks and caches settle during the first; what has to be quiet comes first.
-    for (experiment, what, turns) in [
-        (Experiment::Talk, "messages from actor to actor", Turns::Quickest(7, "call")),
-        (Experiment::Start, "starts of an instance", Turns::Quickest(3, "start")),
-        (Experiment::Crash, "crashes of an actor", Turns::All(2)),
-        (Experiment::Hogs, "calls beside hogs", Turns::All(2)),
-        (Experiment::Weights, "processor time by weight", Turns::All(1)),
-        (
-            Experiment::Growth,
-            "growth with the number of actors",
-            Turns::Quickest(2, "message.10000"),
-        ),
-    ] {
-        say(&format!("solo-bench: {what}"));
-        let count = match turns {
-            _ if options.quick => 1,
-            Turns::All(count) | Turns::Quickest(count, _) => count,
-        };
-        let mut taken: BTreeMap<System, Vec<Sheet>> = BTreeMap::new();
-        for _ in 0..count {
+    let mut taken: BTreeMap<(Experiment, System), Vec<Sheet>> = BTreeMap::new();
+    let count = |turns: Turns| if options.quick { 1 } else { turns.count() };
+    let rounds = EXPERIMENTS.iter().map(|(_, turns)| count(*turns)).max().unwrap_or(0);
+    for round in 0..rounds {
+        say(&format!("solo-bench: actors, round {} of {rounds}", round + 1));
+        for (experiment, turns) in EXPERIMENTS {
+            if !has_turn(round, rounds, count(turns)) {
+                continue;
+            }
             for system in SYSTEMS {
                 if rows::is_measured(system, experiment)
                     && let Some(sheet) = found.take(options, directory, system, experiment).await
                 {
-                    taken.entry(system).or_default().push(sheet);
+                    taken.entry((experiment, system)).or_default().push(sheet);
                 }
             }
         }
-        for (system, sheets) in taken {
+    }
+    for (experiment, turns) in EXPERIMENTS {
+        for system in SYSTEMS {
+            let Some(sheets) = taken.remove(&(experiment, system)) else { continue };
             let all = found.sheets.entry(system).or_default();
             turns.counting(sheets).iter().for_each(|sheet| all.merge(sheet));
         }
@@ -105,7 +110,19 @@ pub(crate) async fn run(options: &Options, directory: &Path) -> anyhow::Result<A
     Ok(Actors { rows: rows::rows(&found), growth, notes, broken: found.broken() })
 }
 
+/// Whether an experiment with `count` turns has one in this round of `rounds`: they lie evenly.
+fn has_turn(round: usize, rounds: usize, count: usize) -> bool {
+    let before = |round: usize| (round * count).div_ceil(rounds.max(1));
+    before(round + 1) > before(round)
+}
+
 impl Turns {
+    fn count(self) -> usize {
+        match self {
+            Self::All(count) | Self::Quickest(count, _) => count,
+        }
+    }
+
     /// The sheets that count.
     fn counting(self, sheets: Vec<Sheet>) -> Vec<Sheet> {
         let Self::Quickest(_, figure) = self else { return sheets };
@@ -152,5 +169,20 @@ impl Actors {
     pub(crate) fn missed(&self) -> Vec<String> {
         let missed = self.rows.iter().filter(|row| row.verdict == Some(Verdict::Missed));
         missed.map(|row| row.name.trim().to_owned()).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_lie_evenly_over_the_rounds() {
+        let rounds =
+            |count| (0..10).filter(|round| has_turn(*round, 10, count)).collect::<Vec<_>>();
+        assert_eq!(rounds(1), [0]);
+        assert_eq!(rounds(2), [0, 5]);
+        assert_eq!(rounds(4), [0, 2, 5, 7]);
+        assert_eq!(rounds(10).len(), 10);
     }
 }
