@@ -1,4 +1,9 @@
-//! Attacks on tokens: forged, old, narrowed, widened, broken, huge.
+//! Attacks on tokens for one service: forged, old, narrowed, widened, broken, huge. The model and the
+//! tokens that carry capabilities are attacked in the modules below.
+
+mod decisions;
+mod model;
+mod samples;
 
 use std::collections::BTreeSet;
 
