@@ -2,7 +2,8 @@
 //!
 //! A [`Capability`] names objects, rights and constraints. A [`Chain`] is how one came to its holder:
 //! links that each can only narrow. [`decide`] asks every link of a chain; what is used up is in a
-//! [`Ledger`], what was revoked in [`Revocations`].
+//! [`Ledger`], what was revoked in [`Revocations`]. A [`Token`] carries a chain outside of Solo and is
+//! narrowed by whoever holds it ([`attenuate`]).
 //!
 //! Rights come from the first link alone, and each further one is intersected with it. What widens
 //! is no part of the design.
@@ -23,6 +24,7 @@ mod object;
 mod part;
 mod pattern;
 mod revocations;
+mod token;
 
 pub use authority::{Access, Authority, KeyError, MintError, Minted, TokenGrant};
 pub use capability::Capability;
@@ -35,6 +37,7 @@ pub use ledger::{ACCOUNTS_MAX, COUNTERS_PER_ACCOUNT_MAX, Count, Ledger};
 pub use object::{Object, ObjectKind};
 pub use pattern::ObjectPattern;
 pub use revocations::{REVOCATIONS_MAX, Revocations, RevocationsFull};
+pub use token::{Token, TokenError, attenuate, inspect};
 
 #[cfg(test)]
 mod tests;

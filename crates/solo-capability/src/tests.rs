@@ -4,6 +4,7 @@
 mod decisions;
 mod model;
 mod samples;
+mod tokens;
 
 use std::collections::BTreeSet;
 
