@@ -2,6 +2,7 @@
 //! tokens that carry capabilities are attacked in the modules below.
 
 mod decisions;
+mod grants;
 mod model;
 mod samples;
 mod tokens;

@@ -201,6 +201,41 @@ fn what_cannot_be_written_is_refused() {
     }
 }
 
+#[test]
+fn a_token_stands_for_the_chain_of_its_grant() {
+    let authority = Authority::generate();
+    let mut grants = Grants::new();
+    let holder = Principal::new("alice").expect("legal");
+    let root = Proposal {
+        id: id("root"),
+        holder: holder.clone(),
+        capabilities: capabilities(&["call,grant service:a/* uses=1/ever until=1800000060"]),
+    };
+    let root = grants.issue(root).expect("room").chain.clone();
+    let texts = ["call service:a/x uses=1/ever until=1800000060"];
+    let minted = mint(&authority, &texts);
+    let token = authority.verify_token(&narrow(&minted.token, &["call service:*/*"]).token);
+    let token = token.expect("ours");
+    assert_eq!(grants.present(&token), Err(Rule::UnknownGrant));
+    let id = GrantId::new(&minted.id).expect("legal");
+    let proposal = Proposal { id: id.clone(), holder, capabilities: capabilities(&texts) };
+    grants.derive(&root, proposal, NOW).expect("within");
+    let presented = grants.present(&token).expect("known");
+    assert_eq!(presented.links().len(), 3);
+    // What is used by the token counts for the grant that it came from.
+    let (mut ledger, object) = (Ledger::new(), service("a", "x", 1));
+    let request = Request { object: &object, right: Right::Call };
+    let ask = |chain: &Chain, ledger: &Ledger| {
+        let context = Context { now_unix_s: NOW, ledger, revoked: grants.revoked() };
+        decide(chain, request, context)
+    };
+    let allowed = ask(&presented, &ledger).expect("within");
+    ledger.charge(&allowed, NOW).expect("the first");
+    assert!(matches!(ask(&root, &ledger), Err(Refusal { rule: Rule::UsedUp { .. }, .. })));
+    grants.revoke(&self::id("root"), None).expect("room");
+    assert_eq!(grants.present(&token), Err(Rule::Revoked));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
