@@ -7,7 +7,8 @@
 //! [`AuditLog`] is one file. [`Trail`] is a directory of segments, of which each begins with a record
 //! that carries the end of the one before; every so many records, and at the end of each segment, a
 //! checkpoint signs all that is before it. [`verify_trail`] checks all of it. [`Records`] and
-//! [`Follower`] read it, and [`Filter`] selects.
+//! [`Follower`] read it, [`Filter`] selects, and [`sink`] decides what is sent elsewhere, and in which
+//! form.
 //!
 //! # What is noticed, and what is not
 //!
@@ -41,6 +42,7 @@ mod log;
 mod marks;
 mod read;
 mod rotate;
+pub mod sink;
 mod steps;
 mod trail;
 mod verify;
@@ -59,5 +61,3 @@ pub use verify::{Summary, TrailCheck, TrailSummary, verify, verify_head, verify_
 
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod trail_tests;

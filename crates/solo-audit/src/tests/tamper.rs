@@ -378,7 +378,7 @@ proptest! {
                 prop_assert_eq!(first_unproven, proven as u64 + 1);
             }
             // So few records are left that no checkpoint is missing: what was kept tells.
-            Ok(_) => prop_assert!(drop_checkpoints && lines.len() - proven <= EVERY as usize),
+            Ok(_) => prop_assert!(drop_checkpoints && (lines.len() - proven) as u64 <= EVERY),
             Err(other) => prop_assert!(false, "{}", other),
         }
         let kept = checked(written.path(), Some(written.kept.head()));

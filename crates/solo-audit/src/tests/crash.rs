@@ -201,7 +201,7 @@ fn a_killed_process_loses_nothing_that_it_acknowledged() {
     for lines in [1, 2, 3, 5, 8, 13, 21, 34] {
         let mut child = Command::new(std::env::current_exe().expect("this test"))
             .args(["--exact", "--nocapture"])
-            .arg("trail_tests::crash::a_killed_process_loses_nothing_that_it_acknowledged")
+            .arg("tests::crash::a_killed_process_loses_nothing_that_it_acknowledged")
             .env(WRITER, directory.path())
             .stdout(Stdio::piped())
             .spawn()
@@ -223,6 +223,7 @@ fn a_killed_process_loses_nothing_that_it_acknowledged() {
     }
 }
 
+#[expect(clippy::exit, reason = "the process is this test's own")]
 fn write_until_killed(directory: &Path) -> ! {
     use std::io::Write as _;
 

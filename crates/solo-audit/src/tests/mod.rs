@@ -1,7 +1,8 @@
-//! Trails: what tests of them share.
+//! Tests of logs in files: of a single one, and what tests of trails share.
 
 mod crash;
 mod read;
+mod single;
 mod tamper;
 
 use std::collections::BTreeMap;
