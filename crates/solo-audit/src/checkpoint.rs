@@ -38,6 +38,11 @@ impl Checkpoint {
         self.record.at_unix_ms
     }
 
+    /// At most so many records follow before the next checkpoint.
+    pub(crate) fn every(&self) -> u64 {
+        self.seal.every
+    }
+
     /// Checks that one of `keys` signed it.
     ///
     /// # Errors

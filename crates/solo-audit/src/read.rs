@@ -17,7 +17,8 @@ use crate::lines::read_line;
 
 /// A place in a trail behind which is read what there is, now and later.
 ///
-/// Looking for something new costs a read and two look-ups of a name.
+/// Looking for something new costs a read and two look-ups of a name. After an error it shows nothing
+/// more: open it again.
 #[derive(Debug)]
 pub struct Follower {
     directory: PathBuf,

@@ -53,7 +53,8 @@ impl Trail {
     /// A log of one file (`audit.jsonl`) becomes the first segment. Verifies the newest segment as a
     /// whole, and of all others that they follow each other (their first and last records); the rest
     /// is for [`crate::verify_trail`]. As in [`crate::AuditLog::open`], an incomplete last line is
-    /// cut off. A trail whose end no checkpoint covers gets one.
+    /// cut off. A trail that has no checkpoint yet gets one. A kept checkpoint is compared where it
+    /// lies in what is verified; the trail must not end before it in any case.
     ///
     /// # Errors
     /// [`AuditError`]: what does not verify or ends before the kept checkpoint, a trail in use, files

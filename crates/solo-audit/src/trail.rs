@@ -174,6 +174,7 @@ impl Trail {
         Pending {
             batch: Batch::after(self.head),
             since: self.since,
+            every: self.newest_checkpoint.as_ref().map_or(u64::MAX, Checkpoint::every),
             newest: None,
             options: &self.options,
         }
@@ -196,6 +197,8 @@ impl Trail {
 pub(crate) struct Pending<'a> {
     batch: Batch,
     since: u64,
+    /// What the last checkpoint promised, which may have been under other options.
+    every: u64,
     newest: Option<Checkpoint>,
     options: &'a TrailOptions,
 }
@@ -219,7 +222,7 @@ impl Pending<'_> {
 
     /// Adds a checkpoint if the last one promised it for here.
     pub(crate) fn checkpoint_if_due(&mut self, at_unix_ms: u64) -> Result<(), AuditError> {
-        if self.since < self.options.checkpoint_every.max(1) {
+        if self.since < self.every.min(self.options.checkpoint_every).max(1) {
             return Ok(());
         }
         self.checkpoint(at_unix_ms)
@@ -231,6 +234,7 @@ impl Pending<'_> {
         let entry = marks::checkpoint(self.batch.head(), every, at_unix_ms, &self.options.key);
         let record = self.batch.push(&entry)?;
         self.newest = Checkpoint::of(&record);
+        self.every = every;
         self.since = 0;
         Ok(())
     }

@@ -74,6 +74,19 @@ fn keys_can_change() {
 }
 
 #[test]
+fn a_promise_is_kept_under_other_options() {
+    let written = Written::of(4);
+    for every in [1_000, 1, 0, 7, 2] {
+        let changed = TrailOptions { checkpoint_every: every, ..options() };
+        let mut trail = Trail::open(written.path(), changed, 1).expect("opens");
+        trail.append_batch(&vec![entry(1); 20]).expect("appends");
+        let head = trail.head();
+        drop(trail);
+        assert_eq!(checked(written.path(), Some(head)), None, "every {every}");
+    }
+}
+
+#[test]
 fn callers_cannot_write_the_records_of_the_log() {
     let written = Written::of(2);
     let mut trail = Trail::open(written.path(), options(), 1).expect("opens");
