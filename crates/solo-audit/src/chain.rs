@@ -90,6 +90,12 @@ struct Canonical<'a> {
 }
 
 impl Record {
+    /// When, as text; none for a time beyond the year 9999.
+    #[must_use]
+    pub fn at_rfc3339(&self) -> Option<String> {
+        crate::sink::rfc3339(self.at_unix_ms)
+    }
+
     /// Makes the record of `entry` that follows `head`.
     pub(crate) fn after(head: Head, entry: &Entry) -> Result<Self, serde_json::Error> {
         let entry = entry.clone();

@@ -16,6 +16,7 @@ mod webhook;
 pub use cursor::Cursor;
 pub use queue::{Batch, DeliveryQueue, Lag, Offer, QueueOptions, Step};
 pub use syslog::{Syslog, SyslogOptions, octet_counted};
+pub(crate) use time::rfc3339;
 pub use webhook::{WebhookRequest, json_lines, webhook_request};
 
 #[cfg(test)]
