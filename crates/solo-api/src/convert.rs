@@ -220,6 +220,10 @@ pub fn rights_messages(rights: &Rights) -> Vec<i32> {
         Right::Send => v1::Right::Send,
         Right::Kill => v1::Right::Kill,
         Right::Execute => v1::Right::Execute,
+        // No request of this version of the API can ask for these, so that nothing holds them.
+        Right::Write | Right::Deploy | Right::Update | Right::Grant | Right::Connect => {
+            v1::Right::Unspecified
+        }
     };
     rights.iter().map(|right| message(right).into()).collect()
 }

@@ -90,6 +90,12 @@ struct Canonical<'a> {
 }
 
 impl Record {
+    /// When, as text; none for a time beyond the year 9999.
+    #[must_use]
+    pub fn at_rfc3339(&self) -> Option<String> {
+        crate::sink::rfc3339(self.at_unix_ms)
+    }
+
     /// Makes the record of `entry` that follows `head`.
     pub(crate) fn after(head: Head, entry: &Entry) -> Result<Self, serde_json::Error> {
         let entry = entry.clone();
@@ -133,6 +139,25 @@ impl Record {
         serde_json::to_vec(self)
     }
 
+    /// The line, as it is in the log: for exports that others can verify.
+    ///
+    /// # Errors
+    /// [`crate::AuditError::Encode`].
+    pub fn to_line(&self) -> Result<Vec<u8>, crate::AuditError> {
+        let mut line = self.line().map_err(crate::AuditError::Encode)?;
+        line.push(b'\n');
+        Ok(line)
+    }
+
+    /// Bytes of the line with its end. A record that could not be written counts as the longest.
+    pub(crate) fn line_bytes(&self) -> usize {
+        let mut counter = Counter(1);
+        match serde_json::to_writer(&mut counter, self) {
+            Ok(()) => counter.0,
+            Err(_) => RECORD_BYTES_MAX,
+        }
+    }
+
     /// Reads a line (without its end). `None`: it is no record, or not written as Solo writes it.
     pub(crate) fn from_line(line: &[u8]) -> Option<Self> {
         let record: Self = serde_json::from_slice(line).ok()?;
@@ -143,5 +168,19 @@ impl Record {
     /// The chain up to this record.
     pub(crate) fn head(&self) -> Head {
         Head { seq: self.seq, hash: self.hash }
+    }
+}
+
+/// Counts what is written to it.
+struct Counter(usize);
+
+impl std::io::Write for Counter {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0 = self.0.saturating_add(bytes.len());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
     }
 }

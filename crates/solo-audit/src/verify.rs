@@ -1,11 +1,14 @@
 //! Reads a log from its start and checks every link. Holds one line in memory. Changes nothing.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 
 use crate::AuditError;
-use crate::chain::{Head, RECORD_BYTES_MAX, Record};
+use crate::chain::Head;
+use crate::check::{Checker, Fault};
+use crate::checkpoint::Checkpoint;
+use crate::key::PublicKey;
+use crate::layout::{self, Segment};
+use crate::lines::{Lines, Next};
 
 /// What a log that is in order contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,27 +23,27 @@ pub struct Summary {
     pub last_at_unix_ms: u64,
 }
 
-/// Verifies a whole log.
+/// Verifies a whole log of one file.
 ///
 /// # Errors
 /// [`AuditError::Changed`], [`AuditError::Removed`], [`AuditError::Reordered`] or
 /// [`AuditError::Cut`] with the first record that is not as it was written. A record whose hash was
 /// made to fit is reported as changed because the record after it does not link to it.
 pub fn verify(path: &Path) -> Result<Summary, AuditError> {
-    let scan = scan(path, None)?;
+    let scan = scan_file(path, None)?;
     match scan.torn_bytes {
         0 => Ok(scan.summary),
         _ => Err(AuditError::Cut { seq: scan.summary.head.seq.saturating_add(1) }),
     }
 }
 
-/// Verifies a whole log that is known to have once ended with `head`.
+/// Verifies a whole log of one file that is known to have once ended with `head`.
 ///
 /// # Errors
 /// As [`verify`]; in addition finds records that were cut off at the end, up to `head`, and a log
 /// that was written anew.
 pub fn verify_head(path: &Path, head: Head) -> Result<Summary, AuditError> {
-    let scan = scan(path, Some(head))?;
+    let scan = scan_file(path, Some(head))?;
     let last = scan.summary.head.seq;
     if last < head.seq || scan.torn_bytes > 0 {
         return Err(AuditError::Cut { seq: last.saturating_add(1) });
@@ -48,91 +51,117 @@ pub fn verify_head(path: &Path, head: Head) -> Result<Summary, AuditError> {
     Ok(scan.summary)
 }
 
-/// What was found in a file, up to a last line without end.
+/// What is known about a trail beside its files.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TrailCheck<'a> {
+    /// Keys that may have signed checkpoints. None: only the chain is checked, which anybody who
+    /// can write the files can make anew.
+    pub keys: &'a [PublicKey],
+    /// An end that the trail is known to have had: [`Checkpoint::head`] of a checkpoint that was
+    /// kept elsewhere (verify it first), or [`crate::Trail::head`]. One from before the oldest
+    /// record that retention left says nothing.
+    pub kept: Option<Head>,
+    /// Stop behind this record: what was acknowledged of a trail that is being written.
+    pub through_seq: Option<u64>,
+}
+
+/// What a trail that is in order contains.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrailSummary {
+    /// Records that are there.
+    pub summary: Summary,
+    /// What was before the first record that is there: its number is that of the last record
+    /// that was removed by retention, 0 for none.
+    pub before: Head,
+    /// How many files.
+    pub segments: usize,
+    /// How many checkpoints.
+    pub checkpoints: u64,
+    /// The newest checkpoint. Records behind it are not proven yet.
+    pub newest_checkpoint: Option<Checkpoint>,
+}
+
+/// Verifies all segments of a trail.
+///
+/// # Errors
+/// As [`verify`] for the chain across all files. Segments that are missing at the start are
+/// [`AuditError::Removed`] unless a retention (with keys: one that a checkpoint covers) says that
+/// they may. With keys, [`AuditError::Forged`] and [`AuditError::Unsigned`] find a trail that was
+/// written anew from some record on. With [`TrailCheck::kept`], [`AuditError::Cut`] finds what was
+/// cut off before it; a directory without segments is cut at record 1.
+pub fn verify_trail(directory: &Path, check: &TrailCheck<'_>) -> Result<TrailSummary, AuditError> {
+    let segments = layout::segments(directory)?;
+    let Some(first) = segments.first() else { return Err(AuditError::Cut { seq: 1 }) };
+    let (before, _) = layout::start_of(first)?;
+    // A kept end right before the first record that is left: the record's own word must match.
+    if check.kept.is_some_and(|kept| kept.seq == before.seq && kept != before) {
+        return Err(AuditError::Changed { seq: first.first });
+    }
+    let mut checker = Checker::after(before, check.keys, check.kept);
+    let scan = scan(&segments, &mut checker, check.through_seq)?;
+    if scan.torn_bytes > 0 {
+        return Err(AuditError::Cut { seq: checker.head().seq.saturating_add(1) });
+    }
+    checker.finish(first.first)?;
+    Ok(TrailSummary {
+        summary: scan.summary,
+        before,
+        segments: segments.len(),
+        checkpoints: checker.checkpoints(),
+        newest_checkpoint: checker.newest().cloned(),
+    })
+}
+
+/// What was found, up to a last line without end.
+#[derive(Debug)]
 pub(crate) struct Scan {
     pub(crate) summary: Summary,
-    /// Where the last complete line ends.
+    /// Where the last complete line of the last file ends.
     pub(crate) good_bytes: u64,
     /// What follows it.
     pub(crate) torn_bytes: u64,
 }
 
-pub(crate) fn scan(path: &Path, expected: Option<Head>) -> Result<Scan, AuditError> {
-    let io = |step| move |source| AuditError::Io { step, path: path.to_owned(), source };
-    let mut reader = BufReader::new(File::open(path).map_err(io("open"))?);
-    let start = Head::start();
-    let mut summary = Summary { records: 0, head: start, first_at_unix_ms: 0, last_at_unix_ms: 0 };
-    let mut good_bytes = 0_u64;
-    let mut line = Vec::new();
-    loop {
-        let length = read_line(&mut reader, &mut line).map_err(io("read"))?;
-        if length == 0 {
-            return Ok(Scan { summary, good_bytes, torn_bytes: 0 });
-        }
-        let seq = summary.head.seq.saturating_add(1);
-        let Some(text) = line.strip_suffix(b"\n") else {
-            if line.len() > RECORD_BYTES_MAX {
-                return Err(AuditError::Changed { seq });
+/// Scans a log of one file.
+pub(crate) fn scan_file(path: &Path, kept: Option<Head>) -> Result<Scan, AuditError> {
+    let segment = Segment { first: 1, path: path.to_owned() };
+    scan(&[segment], &mut Checker::after(Head::start(), &[], kept), None)
+}
+
+/// Scans segments that follow each other.
+pub(crate) fn scan(
+    segments: &[Segment],
+    checker: &mut Checker<'_>,
+    through_seq: Option<u64>,
+) -> Result<Scan, AuditError> {
+    let mut lines = Lines::of(segments);
+    let mut torn_bytes = 0;
+    while through_seq.is_none_or(|through| checker.head().seq < through) {
+        let seq = checker.head().seq.saturating_add(1);
+        match lines.next()? {
+            Next::Line { starts } => match checker.accept(lines.line(), starts) {
+                Ok(_) => {}
+                Err(Fault::Wrong(error)) => return Err(error),
+                Err(Fault::Missing { seq }) if lines.contains_later(seq)? => {
+                    return Err(AuditError::Reordered { seq });
+                }
+                Err(Fault::Missing { seq }) => return Err(AuditError::Removed { seq }),
+            },
+            Next::Torn { bytes, is_last_file: true } => {
+                torn_bytes = bytes;
+                break;
             }
-            return Ok(Scan { summary, good_bytes, torn_bytes: length });
-        };
-        let record = check_record(text, summary.head, || comes_later(&mut reader, seq))?;
-        if expected.is_some_and(|head| head.seq == seq && head.hash != record.hash) {
-            return Err(AuditError::Changed { seq });
-        }
-        if seq == 1 {
-            summary.first_at_unix_ms = record.at_unix_ms;
-        }
-        summary.records += 1;
-        summary.last_at_unix_ms = record.at_unix_ms;
-        summary.head = record.head();
-        good_bytes += length;
-    }
-}
-
-/// Checks one line behind `head`. `comes_later`: whether the record that belongs here follows.
-fn check_record(
-    line: &[u8],
-    head: Head,
-    comes_later: impl FnOnce() -> bool,
-) -> Result<Record, AuditError> {
-    let seq = head.seq.saturating_add(1);
-    let changed = AuditError::Changed { seq };
-    let Some(record) = Record::from_line(line) else { return Err(changed) };
-    if record.expected_hash().map_err(AuditError::Encode)? != record.hash {
-        return Err(changed);
-    }
-    // From here on it is a record that somebody made whole; is it the right one?
-    if record.seq < seq {
-        return Err(AuditError::Reordered { seq });
-    }
-    if record.seq > seq {
-        let error =
-            if comes_later() { AuditError::Reordered { seq } } else { AuditError::Removed { seq } };
-        return Err(error);
-    }
-    if record.prev != head.hash {
-        // The record before was made anew, hash included; its old hash is still linked to here.
-        return Err(AuditError::Changed { seq: head.seq.max(1) });
-    }
-    Ok(record)
-}
-
-fn comes_later(reader: &mut impl BufRead, seq: u64) -> bool {
-    let mut line = Vec::new();
-    while let Ok(1..) = read_line(reader, &mut line) {
-        let text = line.strip_suffix(b"\n").unwrap_or(&line);
-        if Record::from_line(text).is_some_and(|record| record.seq == seq) {
-            return true;
+            Next::Torn { .. } => return Err(AuditError::Cut { seq }),
+            Next::TooLong => return Err(AuditError::Changed { seq }),
+            Next::End => break,
         }
     }
-    false
-}
-
-/// Reads up to and including a line end, or one byte more than a line may have. Answers how much.
-fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> std::io::Result<u64> {
-    line.clear();
-    let most = u64::try_from(RECORD_BYTES_MAX).unwrap_or(u64::MAX).saturating_add(1);
-    let length = reader.take(most).read_until(b'\n', line)?;
-    Ok(u64::try_from(length).unwrap_or(u64::MAX))
+    let (first_at_unix_ms, last_at_unix_ms) = checker.times();
+    let summary = Summary {
+        records: checker.records(),
+        head: checker.head(),
+        first_at_unix_ms,
+        last_at_unix_ms,
+    };
+    Ok(Scan { summary, good_bytes: lines.good_bytes(), torn_bytes })
 }

@@ -205,7 +205,12 @@ impl Authority {
         Ok(Access { biscuit, grant, ids, now_unix_s })
     }
 
-    fn read(&self, token: &str) -> Result<Biscuit, Denial> {
+    pub(crate) fn key(&self) -> &KeyPair {
+        &self.key
+    }
+
+    /// Reads a token whose length was checked, and checks its signatures and its form.
+    pub(crate) fn read(&self, token: &str) -> Result<Biscuit, Denial> {
         let unverified = UnverifiedBiscuit::from_base64(token)
             .map_err(|_| Denial::Malformed { what: "it is no Biscuit" })?;
         if unverified.block_count() > BLOCKS_MAX {
@@ -351,12 +356,12 @@ fn limits() -> AuthorizerLimits {
 }
 
 /// A panic of the library on hostile input must deny the request, not end the task.
-fn contain_panic<T>(read: impl FnOnce() -> Result<T, Denial>) -> Result<T, Denial> {
+pub(crate) fn contain_panic<T>(read: impl FnOnce() -> Result<T, Denial>) -> Result<T, Denial> {
     catch_unwind(AssertUnwindSafe(read))
         .unwrap_or(Err(Denial::Malformed { what: "it cannot be read" }))
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(crate) fn hex(bytes: &[u8]) -> String {
     const DIGITS: [char; 16] =
         ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f'];
     let digit = |nibble: u8| DIGITS[usize::from(nibble & 15)];

@@ -20,6 +20,12 @@ pub enum Denial {
         /// What is too much.
         what: &'static str,
     },
+    /// It says something else than capabilities, or in a form that tokens must not have.
+    #[error("the token is not made of capabilities: {what}")]
+    NotCapabilities {
+        /// What is wrong with it.
+        what: &'static str,
+    },
     /// Its time is over.
     #[error("the token expired {seconds} seconds ago")]
     Expired {
@@ -57,6 +63,7 @@ impl Denial {
             Self::Malformed { .. } => "TOKEN_MALFORMED",
             Self::Forged => "TOKEN_FORGED",
             Self::TooComplex { .. } => "TOKEN_TOO_COMPLEX",
+            Self::NotCapabilities { .. } => "TOKEN_NOT_CAPABILITIES",
             Self::Expired { .. } => "TOKEN_EXPIRED",
             Self::Revoked { .. } => "TOKEN_REVOKED",
             Self::WrongService { .. } => "TOKEN_WRONG_SERVICE",
@@ -72,6 +79,7 @@ impl Denial {
             Self::Malformed { .. }
             | Self::Forged
             | Self::TooComplex { .. }
+            | Self::NotCapabilities { .. }
             | Self::Expired { .. }
             | Self::Revoked { .. } => ProblemKind::Unauthenticated,
             Self::WrongService { .. } | Self::RightMissing { .. } | Self::Narrowed => {
@@ -84,6 +92,10 @@ impl Denial {
             Self::TooComplex { .. } => {
                 "append checks only, compare with `==`, `<`, `contains` or `starts_with`, and keep \
                  them few"
+            }
+            Self::NotCapabilities { .. } => {
+                "append facts `capability(\"RIGHTS OBJECT until=UNIX_S\")` to a token of Solo, and \
+                 nothing else"
             }
             Self::Expired { .. } | Self::Revoked { .. } => {
                 "ask the owner of the service for a new token (GrantCapability)"

@@ -1,4 +1,12 @@
-//! Attacks on tokens: forged, old, narrowed, widened, broken, huge.
+//! Attacks on tokens for one service: forged, old, narrowed, widened, broken, huge. The model and the
+//! tokens that carry capabilities are attacked in the modules below.
+
+mod bounds;
+mod decisions;
+mod grants;
+mod model;
+mod samples;
+mod tokens;
 
 use std::collections::BTreeSet;
 

@@ -27,7 +27,7 @@ use crate::monitor::Monitor;
 use crate::monitor::metrics::Metrics;
 use crate::service::{Service, State};
 use crate::store::{self, Store};
-use crate::{actors, clock};
+use crate::{actors, clock, keyfile};
 
 /// Threads of the kernel: it waits for disks and cells more than it computes.
 const THREADS: usize = 2;
@@ -208,7 +208,7 @@ async fn open(home: &Home, heart: Heart) -> Result<Arc<Kernel>, KernelError> {
         Artifacts::open(home.clone()).map_err(in_home("open the store of artifacts"))?;
     let monitor = Monitor::open(home.records()).map_err(in_home("open the records"))?;
     let metrics = Metrics::new().map_err(|error| KernelError::Ended(error.to_string()))?;
-    let audit = Audit::new(home.audit_log());
+    let audit = Audit::new(home.audit());
     let authority = root_key(home)?;
     let home = home.clone();
     Ok(Kernel::new(Parts {
@@ -226,35 +226,11 @@ async fn open(home: &Home, heart: Heart) -> Result<Arc<Kernel>, KernelError> {
 
 /// Reads the signing key, or makes it at the first start.
 fn root_key(home: &Home) -> Result<Authority, KernelError> {
-    use std::io::Write;
-    use std::os::unix::fs::OpenOptionsExt;
-
     let path = home.root_key();
     let wrong = |why: String| KernelError::RootKey { path: path.clone(), why };
-    match std::fs::read(&path) {
-        Ok(bytes) => {
-            Authority::from_private_key_bytes(&bytes).map_err(|error| wrong(error.to_string()))
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let authority = Authority::generate();
-            let temporary = path.with_extension("tmp");
-            let write = || -> std::io::Result<()> {
-                let mut file = std::fs::OpenOptions::new()
-                    .write(true)
-                    .create(true)
-                    .truncate(true)
-                    .mode(0o600)
-                    .open(&temporary)?;
-                file.write_all(&authority.private_key_bytes())?;
-                file.sync_all()?;
-                std::fs::rename(&temporary, &path)?;
-                crate::artifacts::sync_directory(&home.root_key().with_file_name(""))
-            };
-            write().map_err(|error| wrong(error.to_string()))?;
-            Ok(authority)
-        }
-        Err(error) => Err(wrong(error.to_string())),
-    }
+    let make = || Ok(Authority::generate().private_key_bytes());
+    let bytes = keyfile::load_or_make(&path, make).map_err(|error| wrong(error.to_string()))?;
+    Authority::from_private_key_bytes(&bytes).map_err(|error| wrong(error.to_string()))
 }
 
 /// Registers all services that should be. Their actors look at the cells.

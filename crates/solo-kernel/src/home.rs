@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use solo_types::Digest;
 
+use crate::audit::AuditPaths;
+
 /// The home of one installation.
 #[derive(Debug, Clone)]
 pub(crate) struct Home(PathBuf);
@@ -68,8 +70,15 @@ impl Home {
         self.0.join("keys").join("root.key")
     }
 
-    pub(crate) fn audit_log(&self) -> PathBuf {
-        self.0.join("audit").join("audit.jsonl")
+    /// The audit log, and its key, which is kept apart from it.
+    pub(crate) fn audit(&self) -> AuditPaths {
+        let keys = self.0.join("keys");
+        AuditPaths {
+            log: self.0.join("audit"),
+            key: keys.join("audit.key"),
+            public_key: keys.join("audit.pub"),
+            checkpoint: keys.join("audit.checkpoint"),
+        }
     }
 
     pub(crate) fn records(&self) -> PathBuf {

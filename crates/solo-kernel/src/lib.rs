@@ -20,6 +20,7 @@ mod clock;
 mod heart;
 mod home;
 mod kernel;
+mod keyfile;
 mod monitor;
 mod service;
 mod store;

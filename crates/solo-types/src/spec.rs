@@ -73,8 +73,10 @@ pub enum ServiceKind {
     Core,
 }
 
-/// How a service is scheduled and who may end it (SPEC S1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, Default)]
+/// How a service is scheduled and who may end it (SPEC S1). Ordered by what it takes.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, Default,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Tier {
     /// Best effort.
@@ -95,7 +97,7 @@ impl Tier {
     }
 }
 
-/// One right on one object.
+/// One right on one object. Which rights an object has is the business of `solo-capability`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Right {
@@ -107,14 +109,34 @@ pub enum Right {
     Send,
     /// End it.
     Kill,
-    /// Start children from its code.
+    /// Start children from its code; carry out an operation of the kernel.
     Execute,
+    /// Change what it holds: a volume, a secret, the store of artifacts.
+    Write,
+    /// Make it: a service under this name.
+    Deploy,
+    /// Replace its code or its settings.
+    Update,
+    /// Pass on the other rights that one has on it.
+    Grant,
+    /// Open connections to it.
+    Connect,
 }
 
 impl Right {
     /// All rights that exist so far.
-    pub const ALL: [Right; 5] =
-        [Right::Read, Right::Call, Right::Send, Right::Kill, Right::Execute];
+    pub const ALL: [Right; 10] = [
+        Right::Read,
+        Right::Call,
+        Right::Send,
+        Right::Kill,
+        Right::Execute,
+        Right::Write,
+        Right::Deploy,
+        Right::Update,
+        Right::Grant,
+        Right::Connect,
+    ];
 
     /// The stable name.
     #[must_use]
@@ -125,6 +147,11 @@ impl Right {
             Self::Send => "send",
             Self::Kill => "kill",
             Self::Execute => "execute",
+            Self::Write => "write",
+            Self::Deploy => "deploy",
+            Self::Update => "update",
+            Self::Grant => "grant",
+            Self::Connect => "connect",
         }
     }
 }

@@ -168,7 +168,10 @@ fn entry((service, limit): &Key, untold: &Untold) -> Entry {
 
 #[cfg(test)]
 mod tests {
+    use solo_audit::Records;
+
     use super::*;
+    use crate::audit::AuditPaths;
 
     fn violation(limit: &str, action: &str, count: u64) -> wire::Violation {
         let message = format!("number {count}");
@@ -224,15 +227,20 @@ mod tests {
     #[tokio::test]
     async fn a_log_that_cannot_be_written_is_told_later() {
         let directory = tempfile::tempdir().expect("tempdir");
-        let path = directory.path().join("audit.jsonl");
-        let audit = Audit::new(path.clone());
+        let audit = Audit::new(AuditPaths {
+            log: directory.path().to_owned(),
+            key: directory.path().join("key"),
+            public_key: directory.path().join("pub"),
+            checkpoint: directory.path().join("checkpoint"),
+        });
         let violations = Violations::default();
         violations.note("hog", "0000beef-1-1", &violation("max_processes", "kill", 4));
         let found = async {
             loop {
-                let text = std::fs::read_to_string(&path).unwrap_or_default();
-                if text.contains("limit_exceeded") {
-                    return text;
+                let records = Records::open(directory.path(), 0, u64::MAX).into_iter().flatten();
+                let mut found = records.flatten().filter(|r| r.operation == "limit_exceeded");
+                if let Some(record) = found.next() {
+                    return format!("{record:?}");
                 }
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }

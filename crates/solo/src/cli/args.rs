@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::{Failure, Output};
-use super::{call, code, deploy, doctor, failure, services, shutdown, up, update, watch};
+use super::{audit, call, code, deploy, doctor, failure, services, shutdown, up, update, watch};
 use crate::output::Format;
 
 /// Bulletproof services on demand
@@ -75,6 +75,8 @@ pub(crate) enum Command {
     Upload(code::Upload),
     /// Stop all services, then Solo
     Shutdown(shutdown::Shutdown),
+    /// Print and verify the audit log
+    Audit(audit::Audit),
     /// Tell what the machine offers and whether Solo runs
     Doctor(doctor::Doctor),
     /// Print the completion script of a shell

@@ -12,6 +12,7 @@ use clap::{CommandFactory, Parser};
 use crate::output::{Format, Output};
 
 mod args;
+mod audit;
 mod call;
 mod code;
 mod context;
@@ -75,6 +76,7 @@ async fn remote(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Tree(command) => command.run(context).await,
         Command::Upload(command) => command.run(context).await,
         Command::Shutdown(command) => command.run(context).await,
+        Command::Audit(command) => command.run(context).await,
         Command::Doctor(command) => command.run(context).await,
         Command::Up(_) | Command::Completions(_) => Ok(()),
     }

@@ -87,6 +87,22 @@ impl Solo {
         self.home.path()
     }
 
+    /// All segments of the audit log, one after the other.
+    pub(crate) fn audit_log(&self) -> String {
+        self.audit_segments().iter().filter_map(|path| std::fs::read_to_string(path).ok()).collect()
+    }
+
+    /// The files of the audit log, oldest first.
+    pub(crate) fn audit_segments(&self) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(self.home().join("audit")).into_iter().flatten().flatten();
+        let mut paths: Vec<_> = entries
+            .map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|extension| extension == "jsonl"))
+            .collect();
+        paths.sort();
+        paths
+    }
+
     /// What all processes logged.
     pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(self.home().join("test.log")).unwrap_or_default()

@@ -124,9 +124,8 @@ async fn told(solo: &Solo, client: &Client, service: &str, limit: &str, action: 
     let event = eventually(&what, || event(client, service, limit)).await;
     assert_eq!(event.details["action"], action, "{event:?}");
     assert!(event.message.contains(limit) && event.message.contains(action), "{event:?}");
-    let audit = solo.home().join("audit/audit.jsonl");
     let record = eventually(&what, || async {
-        let text = std::fs::read_to_string(&audit).ok()?;
+        let text = solo.audit_log();
         let records =
             text.lines().filter_map(|l| serde_json::from_str::<serde_json::Value>(l).ok());
         let mut found = records.filter(|record| {

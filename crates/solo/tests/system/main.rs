@@ -3,6 +3,7 @@
 //! Each test has a Solo of its own in a temporary home. They wait for states, never for time.
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
+mod auditing;
 mod bad_input;
 mod calls;
 mod capabilities;

@@ -78,9 +78,10 @@ async fn a_changed_audit_log_stops_operations() {
     let client = solo.answering().await;
     client.deploy(deploy("adder", ADDER)).await.expect("deploy");
     solo.kill_heart().await;
-    let path = solo.home().join("audit/audit.jsonl");
-    let text = std::fs::read_to_string(&path).expect("audit log");
-    std::fs::write(&path, text.replace("adder", "bdder")).expect("write");
+    let segments = solo.audit_segments();
+    let path = segments.last().expect("a segment");
+    let text = std::fs::read_to_string(path).expect("audit log");
+    std::fs::write(path, text.replace("adder", "bdder")).expect("write");
     solo.up().await;
     let client = solo.answering().await;
     assert_eq!(client.json_call("adder", "add", "[1, 2]").await.as_deref(), Ok("3"));
@@ -263,7 +264,7 @@ async fn operations_are_audited() {
     client.deploy(deploy("adder", ADDER)).await.expect("deploy");
     client.deploy(deploy("../x", ADDER)).await.expect_err("refused");
     client.kill("adder", false).await.expect("kill");
-    let text = std::fs::read_to_string(solo.home().join("audit/audit.jsonl")).expect("audit log");
+    let text = solo.audit_log();
     for expected in ["\"deploy\"", "\"kill\"", "refused: INVALID_NAME"] {
         assert!(text.contains(expected), "{expected} in {text}");
     }

@@ -1,22 +1,30 @@
 //! The audit actor: writes what is about to be acknowledged into the hash-chained log (SPEC C6).
 //!
 //! Entries that wait at the same time share one sync. Whoever appends waits until the entry is on
-//! disk; when it cannot be written the operation does not happen.
+//! disk; when it cannot be written the operation does not happen. When the log is opened its newest
+//! segment is verified; all others are while entries are written, and what is found ends that.
 
-use std::path::PathBuf;
+mod trail;
+
 use std::sync::Arc;
+use std::time::Duration;
 
-use solo_audit::AuditLog;
 use solo_types::{Problem, ProblemKind};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::clock;
+pub(crate) use trail::AuditPaths;
+use trail::Log;
 
 /// Entries that may wait. Each operation has one, so this bounds the operations that wait.
 const QUEUE_MAX: usize = 1_024;
 
 /// Entries that share one sync.
 const BATCH_MAX: usize = 256;
+
+/// After so much time without an entry the end of the log is signed: what comes behind the last
+/// checkpoint could be cut off by who can write the files.
+const SIGN_AFTER: Duration = Duration::from_secs(5);
 
 type Waiting = (Entry, oneshot::Sender<Result<(), Problem>>);
 
@@ -63,15 +71,15 @@ pub(crate) struct Audit {
     entries: mpsc::Sender<Waiting>,
     /// Taken by the actor while it lives.
     queue: Arc<Mutex<mpsc::Receiver<Waiting>>>,
-    path: PathBuf,
+    paths: AuditPaths,
     /// Why nothing can be written at present.
     trouble: Arc<parking_lot::Mutex<Option<String>>>,
 }
 
 impl Audit {
-    pub(crate) fn new(path: PathBuf) -> Self {
+    pub(crate) fn new(paths: AuditPaths) -> Self {
         let (entries, queue) = mpsc::channel(QUEUE_MAX);
-        Self { entries, queue: Arc::new(Mutex::new(queue)), path, trouble: Arc::default() }
+        Self { entries, queue: Arc::new(Mutex::new(queue)), paths, trouble: Arc::default() }
     }
 
     /// Why nothing can be written at present; none when all is well.
@@ -89,38 +97,42 @@ impl Audit {
     /// The actor: writes batches until its supervisor stops it.
     pub(crate) async fn run(&self) -> Result<(), String> {
         let mut queue = self.queue.lock().await;
-        let path = self.path.clone();
-        let opened = tokio::task::spawn_blocking(move || AuditLog::open(&path)).await;
-        let mut log = match opened {
-            Ok(Ok(log)) => {
-                *self.trouble.lock() = None;
-                log
-            }
-            Ok(Err(error)) => return self.refuse_all(&mut queue, &error.to_string()).await,
+        let paths = self.paths.clone();
+        let opened = tokio::task::spawn_blocking(move || Log::open(&paths)).await;
+        let (mut log, unverified) = match opened {
+            Ok(Ok(opened)) => opened,
+            Ok(Err(error)) => return self.refuse_all(&mut queue, &error).await,
             Err(error) => return Err(error.to_string()),
         };
+        *self.trouble.lock() = None;
+        let mut verified = tokio::task::spawn_blocking(move || unverified.verify());
+        let mut is_verified = false;
         let mut batch: Vec<Waiting> = Vec::new();
         loop {
-            if queue.recv_many(&mut batch, BATCH_MAX).await == 0 {
-                return Ok(());
-            }
-            let (entries, replies): (Vec<_>, Vec<_>) =
-                batch.drain(..).map(|(entry, reply)| (entry.0, reply)).unzip();
-            let written = tokio::task::spawn_blocking(move || {
-                let written = log.append_batch(&entries);
-                (log, written)
-            })
-            .await;
-            let (returned, written) = written.map_err(|error| error.to_string())?;
-            log = returned;
-            let failed = written.as_ref().err().map(ToString::to_string);
-            for reply in replies {
-                let answer = failed.as_ref().map_or(Ok(()), |error| Err(unwritable(error)));
-                // Who has gone does not act on it either.
-                let _gone = reply.send(answer);
-            }
-            if let Some(error) = failed {
-                return Err(error);
+            let sign = tokio::time::sleep(SIGN_AFTER);
+            tokio::select! {
+                biased;
+                found = &mut verified, if !is_verified => {
+                    is_verified = true;
+                    if let Err(error) = found.map_err(|error| error.to_string())? {
+                        // Given free, so that it can be mended.
+                        drop(log);
+                        return self.refuse_all(&mut queue, &error).await;
+                    }
+                }
+                count = queue.recv_many(&mut batch, BATCH_MAX) => {
+                    if count == 0 {
+                        return Ok(());
+                    }
+                    let written;
+                    (log, written) = write(log, &mut batch).await?;
+                    written?;
+                }
+                () = sign, if log.is_unsigned() => {
+                    let signed;
+                    (log, signed) = blocking(log, Log::sign).await?;
+                    signed?;
+                }
             }
         }
     }
@@ -131,7 +143,7 @@ impl Audit {
         queue: &mut mpsc::Receiver<Waiting>,
         error: &str,
     ) -> Result<(), String> {
-        tracing::error!(error, path = %self.path.display(), "The audit log cannot be used");
+        tracing::error!(error, path = %self.paths.log.display(), "The audit log cannot be used");
         *self.trouble.lock() = Some(error.to_owned());
         let again = tokio::time::sleep(std::time::Duration::from_secs(5));
         tokio::pin!(again);
@@ -150,11 +162,36 @@ impl Audit {
     }
 }
 
+/// Writes what waits and answers who waits for it.
+async fn write(log: Log, batch: &mut Vec<Waiting>) -> Result<(Log, Result<(), String>), String> {
+    let (entries, replies): (Vec<_>, Vec<_>) =
+        batch.drain(..).map(|(entry, reply)| (entry.0, reply)).unzip();
+    let (log, written) = blocking(log, move |log| log.append(&entries)).await?;
+    for reply in replies {
+        let answer = written.clone().map_err(|error| unwritable(&error));
+        // Who has gone does not act on it either.
+        let _gone = reply.send(answer);
+    }
+    Ok((log, written))
+}
+
+/// Runs what waits for the disk, where that keeps nobody else.
+async fn blocking<T: Send + 'static>(
+    mut log: Log,
+    work: impl FnOnce(&mut Log) -> T + Send + 'static,
+) -> Result<(Log, T), String> {
+    let done = tokio::task::spawn_blocking(move || {
+        let done = work(&mut log);
+        (log, done)
+    });
+    done.await.map_err(|error| error.to_string())
+}
+
 fn unwritable(why: &str) -> Problem {
     Problem::new(
         ProblemKind::Unavailable,
         "AUDIT_UNWRITABLE",
         format!("the audit record cannot be written, so nothing was done: {why}"),
     )
-    .remedy("check the disk and audit/audit.jsonl under SOLO_HOME; keep a damaged log aside for inspection")
+    .remedy("check the disk, and audit/ and keys/audit.* under SOLO_HOME; `solo audit verify` says more; keep a damaged log aside for inspection")
 }

@@ -1,0 +1,147 @@
+//! The log on disk and its key: opens both, appends, keeps checkpoints beside the key. Blocks.
+
+use std::io;
+use std::path::PathBuf;
+
+use solo_audit::{AuditError, Checkpoint, CheckpointKey, Entry, PublicKey, Trail, TrailOptions};
+
+use crate::{clock, keyfile};
+
+/// Where the log and what belongs to it are.
+#[derive(Debug, Clone)]
+pub(crate) struct AuditPaths {
+    /// Directory of the segments.
+    pub(crate) log: PathBuf,
+    /// Signs checkpoints.
+    pub(crate) key: PathBuf,
+    /// Verifies them.
+    pub(crate) public_key: PathBuf,
+    /// The newest checkpoint: shows that the log was cut.
+    pub(crate) checkpoint: PathBuf,
+}
+
+/// The log, open.
+#[derive(Debug)]
+pub(super) struct Log {
+    trail: Trail,
+    checkpoint: PathBuf,
+    public_key: PublicKey,
+    /// Records since the last checkpoint.
+    unsigned: bool,
+}
+
+/// What has to be verified yet: everything that was there when the log was opened.
+#[derive(Debug)]
+pub(super) struct Unverified {
+    log: PathBuf,
+    key: PublicKey,
+    head: solo_audit::Head,
+}
+
+impl Log {
+    /// Opens the log, makes its key at the first start. Verifies its newest segment.
+    ///
+    /// # Errors
+    /// The key cannot be read; the log does not verify, ends before the kept checkpoint, or cannot be
+    /// read.
+    pub(super) fn open(paths: &AuditPaths) -> Result<(Self, Unverified), String> {
+        let key = key(paths).map_err(|error| format!("{}: {error}", paths.key.display()))?;
+        let say = |error: AuditError| explain(&error);
+        let public_key = key.public();
+        let options = TrailOptions {
+            kept: Checkpoint::read(&paths.checkpoint).map_err(say)?,
+            ..TrailOptions::new(key)
+        };
+        let trail = Trail::open(&paths.log, options, clock::unix_ms()).map_err(say)?;
+        if trail.torn_bytes() > 0 {
+            tracing::warn!(bytes = trail.torn_bytes(), "An incomplete audit record was cut off");
+        }
+        let head = trail.head();
+        let log = Self {
+            checkpoint: paths.checkpoint.clone(),
+            unsigned: trail.newest_checkpoint().is_none_or(|newest| newest.head() != head),
+            public_key,
+            trail,
+        };
+        if let Some(newest) = log.trail.newest_checkpoint() {
+            log.keep(newest);
+        }
+        Ok((log, Unverified { log: paths.log.clone(), key: public_key, head }))
+    }
+
+    /// Appends, durably.
+    ///
+    /// # Errors
+    /// Nothing of it counts as written.
+    pub(super) fn append(&mut self, entries: &[Entry]) -> Result<(), String> {
+        let appended = self.trail.append_batch(entries).map_err(|error| explain(&error))?;
+        self.unsigned = true;
+        if let Some(checkpoint) = appended.checkpoint {
+            self.unsigned = checkpoint.head() != self.trail.head();
+            self.keep(&checkpoint);
+        }
+        Ok(())
+    }
+
+    /// Whether there are records behind the last checkpoint.
+    pub(super) fn is_unsigned(&self) -> bool {
+        self.unsigned
+    }
+
+    /// Signs what is there.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub(super) fn sign(&mut self) -> Result<(), String> {
+        let signed = self.trail.checkpoint(clock::unix_ms()).map_err(|error| explain(&error))?;
+        self.unsigned = false;
+        if let Some(checkpoint) = signed {
+            self.keep(&checkpoint);
+        }
+        Ok(())
+    }
+
+    /// A checkpoint that cannot be kept is no reason to stop: an older one is there.
+    fn keep(&self, checkpoint: &Checkpoint) {
+        if let Err(error) = checkpoint.write(&self.checkpoint) {
+            tracing::warn!(%error, key = %self.public_key, "Failed to keep a checkpoint of the audit log");
+        }
+    }
+}
+
+impl Unverified {
+    /// Reads all segments up to where the log ended when it was opened. Takes a second for some 16 MiB.
+    ///
+    /// # Errors
+    /// What is wrong with them.
+    pub(super) fn verify(&self) -> Result<(), String> {
+        let check = solo_audit::TrailCheck {
+            keys: &[self.key],
+            kept: Some(self.head),
+            through_seq: Some(self.head.seq),
+        };
+        solo_audit::verify_trail(&self.log, &check).map(drop).map_err(|error| explain(&error))
+    }
+}
+
+/// Reads the key, or makes it; its public half lies beside it.
+fn key(paths: &AuditPaths) -> io::Result<CheckpointKey> {
+    let make = || {
+        let key = CheckpointKey::generate().map_err(io::Error::other)?;
+        Ok(key.to_bytes().to_vec())
+    };
+    let bytes = keyfile::load_or_make(&paths.key, make)?;
+    let wrong = |_| io::Error::new(io::ErrorKind::InvalidData, "a key has 32 bytes");
+    let key = CheckpointKey::from_bytes(&<[u8; 32]>::try_from(bytes).map_err(wrong)?);
+    let public = format!("{}\n", key.public());
+    if std::fs::read_to_string(&paths.public_key).ok().as_ref() != Some(&public) {
+        std::fs::write(&paths.public_key, public)?;
+    }
+    Ok(key)
+}
+
+/// With its cause: most say which file and not why.
+fn explain(error: &AuditError) -> String {
+    let cause = std::error::Error::source(error).map(|cause| format!(": {cause}"));
+    format!("{error}{}", cause.unwrap_or_default())
+}
