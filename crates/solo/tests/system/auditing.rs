@@ -5,6 +5,9 @@ use std::path::Path;
 
 use crate::harness::{ADDER, Requests, Solo, deploy, eventually};
 
+/// Does something to a record among the lines of a segment.
+type Damage = fn(Vec<String>, usize) -> Vec<String>;
+
 /// A Solo that did a few things.
 async fn used() -> Solo {
     let solo = Solo::start().await;
@@ -110,7 +113,7 @@ async fn what_was_done_to_the_files_is_found() {
     let at = |lines: &[String], word: &str| {
         lines.iter().position(|line| line.contains(word)).expect("a record")
     };
-    let damage: [(&str, fn(Vec<String>, usize) -> Vec<String>); 4] = [
+    let damage: [(&str, Damage); 4] = [
         ("was changed", |mut lines, at| {
             lines[at] = lines[at].replace("adder", "bdder");
             lines
