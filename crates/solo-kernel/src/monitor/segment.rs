@@ -10,6 +10,9 @@ use super::Record;
 /// Appended bytes after which the file is rewritten: memory keeps at most twice as much.
 const COMPACT_AFTER_BYTES: u64 = 32 << 20;
 
+/// What a rewrite writes at a time.
+const PIECE_BYTES: usize = 256 << 10;
+
 /// Longest line that is read back; no writer makes longer ones.
 const LINE_BYTES_MAX: usize = 128 << 10;
 
@@ -89,17 +92,22 @@ impl Segment {
     pub(super) fn compact(&mut self, kept: &[std::sync::Arc<Record>]) {
         let temporary = self.path.with_extension("tmp");
         let rewrite = || -> io::Result<(File, u64)> {
-            let mut file = OpenOptions::new()
+            let file = OpenOptions::new()
                 .create(true)
                 .write(true)
                 .truncate(true)
                 .mode(0o600)
                 .open(&temporary)?;
+            // By pieces: all at once would be as much memory as the records themselves.
+            let mut file = io::BufWriter::with_capacity(PIECE_BYTES, file);
             let mut bytes = Vec::new();
             for record in kept {
+                bytes.clear();
                 line(record, &mut bytes);
+                file.write_all(&bytes)?;
             }
-            file.write_all(&bytes)?;
+            file.flush()?;
+            drop(file);
             std::fs::rename(&temporary, &self.path)?;
             Ok((open(&self.path)?, 0))
         };

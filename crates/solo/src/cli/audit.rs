@@ -185,6 +185,8 @@ struct VerifiedJson {
     checkpoints: u64,
     /// The last record that a checkpoint proves; those behind it are only chained.
     proven_seq: u64,
+    /// The checkpoint that lies beside the key: a log that ends before it was cut. 0 for none.
+    kept_seq: u64,
     /// Whether checkpoints were checked: a key was there.
     signed: bool,
     /// Hash of the last record: kept elsewhere it proves the whole log.
@@ -211,7 +213,8 @@ impl Verify {
         let check =
             TrailCheck { keys: &keys, kept: kept.as_ref().map(Checkpoint::head), through_seq };
         let summary = solo_audit::verify_trail(&directory, &check).map_err(failure)?;
-        let verified = verified(directory, &summary, !keys.is_empty());
+        let kept_seq = check.kept.map_or(0, |head| head.seq);
+        let verified = verified(directory, &summary, !keys.is_empty(), kept_seq);
         context.output.show(&verified, verified_text)
     }
 }
@@ -255,7 +258,7 @@ fn last_seq(directory: &Path) -> Option<u64> {
     Some(follower.head().seq)
 }
 
-fn verified(directory: PathBuf, found: &TrailSummary, signed: bool) -> VerifiedJson {
+fn verified(directory: PathBuf, found: &TrailSummary, signed: bool, kept_seq: u64) -> VerifiedJson {
     let proven = found.newest_checkpoint.as_ref().map(|newest| newest.head().seq);
     VerifiedJson {
         directory,
@@ -264,6 +267,7 @@ fn verified(directory: PathBuf, found: &TrailSummary, signed: bool) -> VerifiedJ
         segments: found.segments,
         checkpoints: found.checkpoints,
         proven_seq: proven.filter(|_| signed).unwrap_or_default(),
+        kept_seq,
         signed,
         head: found.summary.head.hash.to_string(),
     }

@@ -66,7 +66,7 @@ async fn a_log_that_is_in_order_is_proven_by_its_key() {
     // What nobody adds to is signed soon.
     eventually("the end is signed", || async {
         let verified = solo.json(&["audit", "verify"]);
-        (verified["proven_seq"] == verified["last_seq"]).then_some(())
+        (verified["kept_seq"] == verified["last_seq"]).then_some(())
     })
     .await;
     let key = solo.home().join("keys/audit.key");
@@ -103,7 +103,7 @@ async fn what_was_done_to_the_files_is_found() {
     let mut solo = used().await;
     eventually("the end is signed", || async {
         let verified = solo.json(&["audit", "verify"]);
-        (verified["proven_seq"] == verified["last_seq"]).then_some(())
+        (verified["kept_seq"] == verified["last_seq"]).then_some(())
     })
     .await;
     solo.kill_heart().await;
