@@ -26,6 +26,9 @@ const BATCH_MAX: usize = 256;
 /// checkpoint could be cut off by who can write the files.
 const SIGN_AFTER: Duration = Duration::from_secs(5);
 
+/// A log that cannot be used is opened anew so often: an operator may have mended it.
+const AGAIN_AFTER: Duration = Duration::from_secs(5);
+
 type Waiting = (Entry, oneshot::Sender<Result<(), Problem>>);
 
 /// What is about to happen.
@@ -104,9 +107,17 @@ impl Audit {
             Ok(Err(error)) => return self.refuse_all(&mut queue, &error).await,
             Err(error) => return Err(error.to_string()),
         };
-        *self.trouble.lock() = None;
         let mut verified = tokio::task::spawn_blocking(move || unverified.verify());
         let mut is_verified = false;
+        if self.trouble().is_some() {
+            // It was refused a moment ago: nothing is allowed before all of it is in order.
+            is_verified = true;
+            if let Err(error) = (&mut verified).await.map_err(|error| error.to_string())? {
+                drop(log);
+                return self.refuse_all(&mut queue, &error).await;
+            }
+        }
+        *self.trouble.lock() = None;
         let mut batch: Vec<Waiting> = Vec::new();
         loop {
             let sign = tokio::time::sleep(SIGN_AFTER);
@@ -145,7 +156,7 @@ impl Audit {
     ) -> Result<(), String> {
         tracing::error!(error, path = %self.paths.log.display(), "The audit log cannot be used");
         *self.trouble.lock() = Some(error.to_owned());
-        let again = tokio::time::sleep(std::time::Duration::from_secs(5));
+        let again = tokio::time::sleep(AGAIN_AFTER);
         tokio::pin!(again);
         loop {
             tokio::select! {
@@ -194,4 +205,79 @@ fn unwritable(why: &str) -> Problem {
         format!("the audit record cannot be written, so nothing was done: {why}"),
     )
     .remedy("check the disk, and audit/ and keys/audit.* under SOLO_HOME; `solo audit verify` says more; keep a damaged log aside for inspection")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use solo_audit::{CheckpointKey, Trail, TrailOptions};
+
+    use super::*;
+
+    /// A log of several segments, of which an old one is damaged in its midst.
+    fn damaged(directory: &std::path::Path) -> AuditPaths {
+        let paths = AuditPaths {
+            log: directory.join("audit"),
+            key: directory.join("key"),
+            public_key: directory.join("pub"),
+            checkpoint: directory.join("checkpoint"),
+        };
+        std::fs::create_dir(&paths.log).expect("directory");
+        let key = CheckpointKey::generate().expect("a key");
+        let bytes = key.to_bytes().to_vec();
+        crate::keyfile::load_or_make(&paths.key, || Ok(bytes)).expect("kept");
+        let options = TrailOptions { segment_bytes_max: 4_000, ..TrailOptions::new(key) };
+        let mut trail = Trail::open(&paths.log, options, 1).expect("a trail");
+        for number in 0..60 {
+            let entry = solo_audit::Entry {
+                at_unix_ms: 1,
+                principal: "owner".into(),
+                operation: "deploy".into(),
+                object: format!("service-{number}"),
+                outcome: "allowed".into(),
+                request_id: String::new(),
+                details: BTreeMap::new(),
+            };
+            trail.append_batch(&[entry]).expect("append");
+        }
+        trail.close(1).expect("closed");
+        let entries = std::fs::read_dir(&paths.log).expect("read").flatten();
+        let mut segments: Vec<_> = entries.map(|entry| entry.path()).collect();
+        segments.retain(|path| path.extension().is_some_and(|extension| extension == "jsonl"));
+        segments.sort();
+        assert!(segments.len() > 2, "{segments:?}");
+        let text = std::fs::read_to_string(&segments[0]).expect("read");
+        let changed = text.replace("service-3\"", "service-x\"");
+        assert_ne!(text, changed);
+        std::fs::write(&segments[0], changed).expect("write");
+        paths
+    }
+
+    /// Opening verifies the newest segment alone, so that what is found in another one is found again
+    /// after each opening; in between nothing may pass.
+    #[tokio::test]
+    async fn damage_in_an_old_segment_stays_an_obstacle() {
+        let directory = tempfile::tempdir().expect("tempdir");
+        let audit = Audit::new(damaged(directory.path()));
+        let entry = || Entry::new("owner", "deploy", "more");
+        let running = audit.clone();
+        let actor = tokio::spawn(async move {
+            loop {
+                running.run().await.expect("no crash");
+            }
+        });
+        while audit.trouble().is_none() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        // Longer than until it is opened anew.
+        let until = tokio::time::Instant::now() + AGAIN_AFTER + Duration::from_secs(2);
+        while tokio::time::Instant::now() < until {
+            let problem = audit.append(entry()).await.expect_err("refused");
+            assert_eq!(problem.reason, "AUDIT_UNWRITABLE");
+            assert!(problem.cause.contains("was changed"), "{problem:?}");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        actor.abort();
+    }
 }

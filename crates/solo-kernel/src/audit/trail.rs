@@ -53,9 +53,6 @@ impl Log {
             ..TrailOptions::new(key)
         };
         let trail = Trail::open(&paths.log, options, clock::unix_ms()).map_err(say)?;
-        if trail.torn_bytes() > 0 {
-            tracing::warn!(bytes = trail.torn_bytes(), "An incomplete audit record was cut off");
-        }
         let head = trail.head();
         let log = Self {
             checkpoint: paths.checkpoint.clone(),
