@@ -31,7 +31,7 @@ test: build guests ## Run all tests
 	buf lint proto
 	scripts/docs-test.sh
 
-bench: build guests ## Measure what ships, next to peers and to the floor of this machine
+bench: guests ## Measure what ships, next to peers and to the floor of this machine
 	@echo "== Building with link-time optimisation (the first time takes about 15 minutes on 2 cores)"
 	cargo build --profile dist -p solo -p solo-bench
 	"$(CARGO_TARGET_DIR)/dist/solo-bench" --plot "$(CARGO_TARGET_DIR)/growth.svg"
