@@ -22,7 +22,7 @@ use solo_types::{TraceId, glob_matches};
 use tokio::sync::watch;
 
 use crate::clock;
-use ring::Rings;
+use ring::{Line, Rings};
 use segment::Segment;
 
 /// Services that are gone and still have a name here: more than can end within the second that a
@@ -75,18 +75,6 @@ pub(crate) enum Body {
 }
 
 impl Body {
-    fn bytes(&self) -> usize {
-        match self {
-            Self::Log { level, source, message, trace_id } => {
-                level.len() + source.len() + message.len() + trace_id.len()
-            }
-            Self::Event { name, message, details } => {
-                let details = details.iter().map(|(key, value)| key.len() + value.len());
-                name.len() + message.len() + details.sum::<usize>()
-            }
-        }
-    }
-
     fn event(name: &str, message: impl Into<String>) -> Self {
         Self::Event { name: name.to_owned(), message: message.into(), details: BTreeMap::new() }
     }
@@ -220,7 +208,7 @@ pub(crate) struct Position {
 /// Records for a watcher, and how many it will never see.
 #[derive(Debug, Default)]
 pub(crate) struct Page {
-    pub(crate) records: Vec<Arc<Record>>,
+    pub(crate) records: Vec<Record>,
     pub(crate) missed: u64,
 }
 
@@ -255,15 +243,14 @@ impl Monitor {
 
     /// Reads the records of earlier lives. A file that is damaged loses what cannot be read.
     pub(crate) fn open(path: PathBuf) -> std::io::Result<Arc<Self>> {
-        let (segment, records) = Segment::open(path)?;
         let mut rings = Rings::default();
         let mut positions = Vec::new();
         let mut next = 1;
-        for record in records {
+        let segment = Segment::open(path, |record, line| {
             next = next.max(record.cursor + 1);
             remember(&mut positions, record.position.as_ref());
-            rings.push(Arc::new(record));
-        }
+            rings.push(&record.service, record.body.is_log(), record.cursor, line);
+        })?;
         let inner = Inner {
             rings,
             next,
@@ -331,14 +318,19 @@ impl Monitor {
                 });
                 inner.next += 1;
             }
-            inner.segment.write(&batch);
-            for record in batch {
+            // Strings and numbers alone: nothing of it cannot be written.
+            let batch: Vec<(Record, Line)> = batch
+                .into_iter()
+                .filter_map(|record| segment::line(&record).map(|line| (record, line)))
+                .collect();
+            let inner = &mut *inner;
+            inner.segment.write(batch.iter().map(|(_, line)| line));
+            for (record, line) in batch {
                 remember(&mut inner.positions, record.position.as_ref());
-                inner.rings.push(Arc::new(record));
+                inner.rings.push(&record.service, record.body.is_log(), record.cursor, line);
             }
             if inner.segment.wants_compaction() {
-                let kept = inner.rings.all();
-                inner.segment.compact(&kept);
+                inner.segment.compact(inner.rings.all());
             }
             inner.next - 1
         };
@@ -358,7 +350,10 @@ impl Monitor {
 
     /// At most `max` records behind `position`, oldest first.
     pub(crate) fn read(&self, filter: &Filter, position: &mut Position, max: usize) -> Page {
-        self.inner.lock().rings.read(filter, position, max)
+        let found = self.inner.lock().rings.read(filter, position, max);
+        // What was written by this build, or read by it when it was opened.
+        let records = found.lines.iter().filter_map(|line| serde_json::from_slice(line).ok());
+        Page { records: records.collect(), missed: found.missed }
     }
 
     /// The position before the newest `count` records that match.

@@ -1,11 +1,12 @@
 //! Records in memory: one ring per service and kind, so that a service that floods its log throws
-//! away its own lines only.
+//! away its own lines only. A record is kept as the line that the file has: one allocation instead of
+//! one for each of its texts, most of which are short. Reads no line.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
-use super::{Filter, Page, Position, Record};
+use super::{Filter, Position};
 
 /// Lines that a ring keeps: what a person scrolls back through.
 const RING_RECORDS_MAX: usize = 1_000;
@@ -13,20 +14,26 @@ const RING_RECORDS_MAX: usize = 1_000;
 /// All rings together. Beyond it every ring gets an equal share.
 const TOTAL_BYTES_MAX: usize = 64 << 20;
 
-/// What a record costs beside its texts: numbers, pointers, and what the allocator adds to each text.
-const RECORD_OVERHEAD_BYTES: usize = 420;
+/// What a record costs beside its line: places in the ring and in the order, which have room to grow,
+/// and what the allocator adds.
+const RECORD_OVERHEAD_BYTES: usize = 112;
 
 /// A ring without records is forgotten when there are more rings than this.
 const RINGS_MAX: usize = 50_000;
 
 type Key = (String, bool);
 
+/// A record as the file has it, with its line's end.
+pub(super) type Line = Arc<[u8]>;
+
 #[derive(Debug, Default)]
 struct Ring {
-    records: VecDeque<Arc<Record>>,
+    /// Cursors, oldest first.
+    records: VecDeque<u64>,
     bytes: usize,
     /// Records that were pushed, ever.
     pushed: u64,
+    key: Arc<Key>,
 }
 
 impl Ring {
@@ -36,51 +43,64 @@ impl Ring {
 
     /// Records up to `cursor`, those that were thrown away included.
     fn up_to(&self, cursor: u64) -> u64 {
-        let kept = self.records.partition_point(|record| record.cursor <= cursor);
+        let kept = self.records.partition_point(|record| *record <= cursor);
         self.evicted() + kept as u64
     }
+}
+
+#[derive(Debug)]
+struct Kept {
+    key: Arc<Key>,
+    line: Line,
+}
+
+/// Lines for a watcher, and how many it will never see.
+#[derive(Debug, Default)]
+pub(super) struct Lines {
+    pub(super) lines: Vec<Line>,
+    pub(super) missed: u64,
 }
 
 /// All rings, and the order over all of them.
 #[derive(Debug, Default)]
 pub(super) struct Rings {
     rings: HashMap<Key, Ring>,
-    order: BTreeMap<u64, Arc<Record>>,
+    order: BTreeMap<u64, Kept>,
     bytes: usize,
     /// Records that were thrown away to make room in their own ring, ever.
     evicted: u64,
 }
 
-fn size(record: &Record) -> usize {
-    let position = record.position.as_ref().map_or(0, |(incarnation, _)| incarnation.len());
-    let names = record.service.len() + record.instance.len() + position;
-    record.body.bytes() + names + RECORD_OVERHEAD_BYTES
+fn size(line: &Line) -> usize {
+    line.len() + RECORD_OVERHEAD_BYTES
 }
 
 impl Rings {
-    pub(super) fn push(&mut self, record: Arc<Record>) {
-        let key = (record.service.clone(), record.body.is_log());
+    pub(super) fn push(&mut self, service: &str, is_log: bool, cursor: u64, line: Line) {
+        let key = (service.to_owned(), is_log);
         if self.rings.len() >= RINGS_MAX && !self.rings.contains_key(&key) {
             self.drop_oldest_ring();
         }
         let share = TOTAL_BYTES_MAX / (self.rings.len() + 1);
         let full = self.bytes > TOTAL_BYTES_MAX;
-        let ring = self.rings.entry(key).or_default();
-        let added = size(&record);
+        let ring = self
+            .rings
+            .entry(key)
+            .or_insert_with_key(|key| Ring { key: Arc::new(key.clone()), ..Ring::default() });
+        let added = size(&line);
         ring.pushed += 1;
         ring.bytes += added;
         self.bytes += added;
-        self.order.insert(record.cursor, Arc::clone(&record));
-        ring.records.push_back(record);
+        ring.records.push_back(cursor);
+        self.order.insert(cursor, Kept { key: Arc::clone(&ring.key), line });
         while ring.records.len() > RING_RECORDS_MAX
             || (full && ring.bytes > share && ring.records.len() > 1)
         {
             let Some(oldest) = ring.records.pop_front() else { break };
-            let freed = size(&oldest);
+            let freed = self.order.remove(&oldest).map_or(0, |kept| size(&kept.line));
             ring.bytes -= freed;
             self.bytes -= freed;
             self.evicted += 1;
-            self.order.remove(&oldest.cursor);
         }
     }
 
@@ -88,12 +108,12 @@ impl Rings {
         let oldest = self
             .rings
             .iter()
-            .min_by_key(|(_, ring)| ring.records.back().map_or(0, |record| record.cursor))
+            .min_by_key(|(_, ring)| ring.records.back().copied().unwrap_or(0))
             .map(|(key, _)| key.clone());
         if let Some(ring) = oldest.and_then(|key| self.rings.remove(&key)) {
             self.bytes -= ring.bytes;
-            for record in ring.records {
-                self.order.remove(&record.cursor);
+            for cursor in ring.records {
+                self.order.remove(&cursor);
             }
         }
     }
@@ -104,8 +124,8 @@ impl Rings {
     }
 
     /// Everything that is kept, oldest first.
-    pub(super) fn all(&self) -> Vec<Arc<Record>> {
-        self.order.values().cloned().collect()
+    pub(super) fn all(&self) -> impl Iterator<Item = &Line> {
+        self.order.values().map(|kept| &kept.line)
     }
 
     /// The rings that a filter chooses: two at most for a name, which spares a look at all of them.
@@ -120,61 +140,59 @@ impl Rings {
         }
     }
 
-    pub(super) fn read(&self, filter: &Filter, position: &mut Position, max: usize) -> Page {
+    pub(super) fn read(&self, filter: &Filter, position: &mut Position, max: usize) -> Lines {
         let first = position.evicted.is_none();
-        let mut page = Page { missed: self.missed(filter, position), ..Page::default() };
-        match filter.exact() {
-            Some(_) => self.read_chosen(filter, position, max, &mut page),
-            None => self.read_through(filter, position, max, &mut page),
-        }
+        let missed = self.missed(filter, position);
+        let found = match filter.exact() {
+            Some(_) => self.read_chosen(filter, position, max),
+            None => self.read_through(filter, position, max),
+        };
+        let lines = found.iter().map(|kept| Arc::clone(&kept.line)).collect();
         // What these rings had up to here has been read or passed over. The other ones stand as they
         // stood, so that a page costs what it holds, however many rings there are.
         if first || filter.exact().is_some() {
             for (key, ring) in self.chosen(filter) {
                 position.passed.insert(key.clone(), ring.up_to(position.cursor));
             }
-            return page;
+            return Lines { lines, missed };
         }
-        let touched: BTreeSet<_> = page
-            .records
-            .iter()
-            .map(|record| (record.service.as_str(), record.body.is_log()))
-            .collect();
-        for (service, is_log) in touched {
-            let key = (service.to_owned(), is_log);
-            if let Some(ring) = self.rings.get(&key) {
-                position.passed.insert(key, ring.up_to(position.cursor));
+        let touched: BTreeSet<&Key> = found.iter().map(|kept| &*kept.key).collect();
+        for key in touched {
+            if let Some(ring) = self.rings.get(key) {
+                position.passed.insert(key.clone(), ring.up_to(position.cursor));
             }
         }
-        page
+        Lines { lines, missed }
     }
 
     /// Reads the rings of one service, and passes over everything else at once.
-    fn read_chosen(&self, filter: &Filter, position: &mut Position, max: usize, page: &mut Page) {
-        let mut behind: Vec<_> = Vec::new();
+    fn read_chosen(&self, filter: &Filter, position: &mut Position, max: usize) -> Vec<&Kept> {
+        let mut behind: Vec<u64> = Vec::new();
         for (_, ring) in self.chosen(filter) {
-            let begin = ring.records.partition_point(|record| record.cursor <= position.cursor);
-            behind.extend(ring.records.range(begin..).take(max).cloned());
+            let begin = ring.records.partition_point(|record| *record <= position.cursor);
+            behind.extend(ring.records.range(begin..).take(max));
         }
-        behind.sort_unstable_by_key(|record| record.cursor);
+        behind.sort_unstable();
         behind.truncate(max);
-        let end = if behind.len() == max { behind.last().map(|r| r.cursor) } else { self.newest() };
+        let end = if behind.len() == max { behind.last().copied() } else { self.newest() };
         position.cursor = end.unwrap_or(0).max(position.cursor);
-        page.records = behind;
+        behind.iter().filter_map(|cursor| self.order.get(cursor)).collect()
     }
 
     /// Reads all rings in the order of their records.
-    fn read_through(&self, filter: &Filter, position: &mut Position, max: usize, page: &mut Page) {
+    fn read_through(&self, filter: &Filter, position: &mut Position, max: usize) -> Vec<&Kept> {
         let behind = (Bound::Excluded(position.cursor), Bound::Unbounded);
-        for record in self.order.range(behind).map(|(_, record)| record) {
-            if page.records.len() == max {
+        let mut found = Vec::new();
+        for (cursor, kept) in self.order.range(behind) {
+            if found.len() == max {
                 break;
             }
-            position.cursor = record.cursor;
-            if filter.matches(&record.service, record.body.is_log()) {
-                page.records.push(Arc::clone(record));
+            position.cursor = *cursor;
+            if filter.matches(&kept.key.0, kept.key.1) {
+                found.push(kept);
             }
         }
+        found
     }
 
     fn newest(&self) -> Option<u64> {
@@ -201,7 +219,7 @@ impl Rings {
                     position.passed.insert(key.clone(), ring.evicted());
                 }
                 None => {
-                    let oldest = ring.records.front().map_or(0, |record| record.cursor);
+                    let oldest = ring.records.front().copied().unwrap_or(0);
                     if ring.evicted() > 0
                         && oldest > position.cursor.saturating_add(1)
                         && position.resumed()
@@ -215,22 +233,20 @@ impl Rings {
     }
 
     pub(super) fn tail(&self, filter: &Filter, count: usize) -> Position {
-        let newest_of = |records: &mut dyn Iterator<Item = &Arc<Record>>| {
-            records.take(count).map(|record| record.cursor).collect::<Vec<_>>()
-        };
-        let mut found = match filter.exact() {
+        let mut found: Vec<u64> = match filter.exact() {
             Some(_) => self
                 .chosen(filter)
                 .iter()
-                .flat_map(|(_, ring)| newest_of(&mut ring.records.iter().rev()))
+                .flat_map(|(_, ring)| ring.records.iter().rev().take(count).copied())
                 .collect(),
-            None => newest_of(
-                &mut self
-                    .order
-                    .values()
-                    .rev()
-                    .filter(|record| filter.matches(&record.service, record.body.is_log())),
-            ),
+            None => self
+                .order
+                .iter()
+                .rev()
+                .filter(|(_, kept)| filter.matches(&kept.key.0, kept.key.1))
+                .map(|(cursor, _)| *cursor)
+                .take(count)
+                .collect(),
         };
         found.sort_unstable_by(|a, b| b.cmp(a));
         found.truncate(count);

@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::Record;
+use super::ring::Line;
 
 /// Appended bytes after which the file is rewritten: memory keeps at most twice as much.
 const COMPACT_AFTER_BYTES: u64 = 32 << 20;
@@ -28,17 +29,17 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().create(true).append(true).mode(0o600).open(path)
 }
 
-fn line(record: &Record, out: &mut Vec<u8>) {
-    if serde_json::to_writer(&mut *out, record).is_ok() {
-        out.push(b'\n');
-    }
+/// The line of a record, with its end.
+pub(super) fn line(record: &Record) -> Option<Line> {
+    let mut line = serde_json::to_vec(record).ok()?;
+    line.push(b'\n');
+    Some(line.into())
 }
 
 impl Segment {
-    /// Opens the file and reads what it has. Lines that cannot be read are passed over and counted.
-    pub(super) fn open(path: PathBuf) -> io::Result<(Self, Vec<Record>)> {
+    /// Opens the file and hands on what it has. Lines that cannot be read are passed over and counted.
+    pub(super) fn open(path: PathBuf, mut each: impl FnMut(&Record, Line)) -> io::Result<Self> {
         let mut file = open(&path)?;
-        let mut records = Vec::new();
         let mut damaged = 0_u64;
         let mut reader = BufReader::new(File::open(&path)?);
         let mut bytes = Vec::new();
@@ -50,7 +51,12 @@ impl Segment {
             }
             whole = bytes.last() == Some(&b'\n');
             match serde_json::from_slice(&bytes) {
-                Ok(record) if bytes.len() <= LINE_BYTES_MAX => records.push(record),
+                Ok(record) if bytes.len() <= LINE_BYTES_MAX => {
+                    if !whole {
+                        bytes.push(b'\n');
+                    }
+                    each(&record, bytes.as_slice().into());
+                }
                 _ => damaged += 1,
             }
         }
@@ -62,15 +68,12 @@ impl Segment {
             file.write_all(b"\n")?;
         }
         let appended = file.metadata()?.len();
-        Ok((Self { path, file, appended, failing: false }, records))
+        Ok(Self { path, file, appended, failing: false })
     }
 
     /// Appends a batch in one write. A disk that fails is told once; memory goes on.
-    pub(super) fn write(&mut self, batch: &[Record]) {
-        let mut bytes = Vec::with_capacity(batch.len() * 128);
-        for record in batch {
-            line(record, &mut bytes);
-        }
+    pub(super) fn write<'a>(&mut self, batch: impl Iterator<Item = &'a Line>) {
+        let bytes: Vec<u8> = batch.flat_map(|line| line.iter().copied()).collect();
         match self.file.write_all(&bytes) {
             Ok(()) => {
                 self.appended += bytes.len() as u64;
@@ -89,9 +92,9 @@ impl Segment {
     }
 
     /// Rewrites the file with `kept`. When that fails the old file goes on.
-    pub(super) fn compact(&mut self, kept: &[std::sync::Arc<Record>]) {
+    pub(super) fn compact<'a>(&mut self, kept: impl Iterator<Item = &'a Line>) {
         let temporary = self.path.with_extension("tmp");
-        let rewrite = || -> io::Result<(File, u64)> {
+        let rewrite = |kept: &mut dyn Iterator<Item = &'a Line>| -> io::Result<(File, u64)> {
             let file = OpenOptions::new()
                 .create(true)
                 .write(true)
@@ -100,18 +103,16 @@ impl Segment {
                 .open(&temporary)?;
             // By pieces: all at once would be as much memory as the records themselves.
             let mut file = io::BufWriter::with_capacity(PIECE_BYTES, file);
-            let mut bytes = Vec::new();
-            for record in kept {
-                bytes.clear();
-                line(record, &mut bytes);
-                file.write_all(&bytes)?;
+            for line in kept {
+                file.write_all(line)?;
             }
             file.flush()?;
             drop(file);
             std::fs::rename(&temporary, &self.path)?;
             Ok((open(&self.path)?, 0))
         };
-        match rewrite() {
+        let mut kept = kept;
+        match rewrite(&mut kept) {
             Ok((file, appended)) => {
                 self.file = file;
                 self.appended = appended;
