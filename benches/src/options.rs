@@ -65,6 +65,8 @@ pub(crate) enum Part {
     Memory,
     /// Kill of the kernel
     Kernel,
+    /// Tokens and the audit log
+    Security,
     /// Deploy beside many services
     Growth,
 }

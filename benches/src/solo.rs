@@ -88,9 +88,8 @@ impl Solo {
 
     /// Tries without end until a new connection is answered.
     pub(crate) async fn answering(&self) -> Client {
-        let endpoint = Endpoint::Unix(self.home().join("run/api.sock"));
         loop {
-            if let Ok(client) = Client::connect(&endpoint).await {
+            if let Ok(client) = Client::connect_home(self.home()).await {
                 let message = v1::ListRequest { page_size: Some(1), ..v1::ListRequest::default() };
                 if client.grpc().list(client.request(message, PATIENCE)).await.is_ok() {
                     return client;
@@ -105,7 +104,7 @@ impl Solo {
     /// # Errors
     /// Nothing answers.
     pub(crate) async fn client(&self) -> anyhow::Result<Client> {
-        Ok(Client::connect(&Endpoint::Unix(self.home().join("run/api.sock"))).await?)
+        Ok(Client::connect_home(self.home()).await?)
     }
 
     /// A client over TCP.
@@ -117,7 +116,8 @@ impl Solo {
         let text = fs::read_to_string(&path).context("failed to read the addresses")?;
         let addresses: serde_json::Value = serde_json::from_str(&text)?;
         let api = addresses["api"].as_str().context("no address of the API")?;
-        Ok(Client::connect(&Endpoint::Tcp(api.to_owned())).await?)
+        let client = Client::connect(&Endpoint::Tcp(api.to_owned())).await?;
+        Ok(client.with_token(&solo_api::admin_token(self.home())?)?)
     }
 
     /// The value of a metric without labels.
@@ -128,9 +128,13 @@ impl Solo {
         let text = fs::read_to_string(self.home().join("run/addresses.json"))?;
         let addresses: serde_json::Value = serde_json::from_str(&text)?;
         let address = addresses["metrics"].as_str().context("no address of the metrics")?;
+        let token = solo_api::admin_token(self.home())?;
         let talking = async {
             let mut stream = TcpStream::connect(address).await?;
-            let request = "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+            let request = format!(
+                "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
+                 Authorization: Bearer {token}\r\n\r\n"
+            );
             stream.write_all(request.as_bytes()).await?;
             let mut answer = String::new();
             stream.read_to_string(&mut answer).await?;

@@ -58,6 +58,10 @@ pub(crate) const MEMORY_PER_SERVICE: Target = at_most(5.0 * 1024.0 * 1024.0, 35.
 pub(crate) const KERNEL_BACK: Target = at_most(1.0, 0.2);
 pub(crate) const CALLS_LOST: Target = at_most(0.0, 0.0);
 pub(crate) const CRASH: Target = at_most(0.1, 0.1e-3);
+pub(crate) const TOKEN_COLD: Target = median_at_most(100e-6, 60e-6);
+pub(crate) const TOKEN_SEEN: Target = median_at_most(5e-6, 1e-6);
+pub(crate) const AUDITED: Target =
+    Target { required: 1_000.0, goal: 5_000.0, at_least: true, judged: Judged::P50 };
 
 pub(crate) const ACTOR_SEND: Target = median_at_most(1e-6, 0.2e-6);
 pub(crate) const ACTOR_CALL: Target = median_at_most(2e-6, 0.8e-6);

@@ -11,6 +11,7 @@ mod growth;
 mod kernel;
 mod memory;
 mod message;
+mod security;
 
 use std::path::Path;
 
@@ -78,6 +79,9 @@ pub(crate) async fn run(options: &Options, directory: &Path) -> anyhow::Result<V
     }
     if wants(Part::Kernel, "kills of the kernel") {
         sections.push(kernel::run(&bench).await?);
+    }
+    if wants(Part::Security, "tokens and the audit log") {
+        sections.push(security::run(&bench).await?);
     }
     if wants(Part::Growth, "deploys beside many services") {
         sections.push(growth::run(&bench).await?);

@@ -212,9 +212,10 @@ impl Link {
         let began = Instant::now();
         let talking = async {
             let mut stream = TcpStream::connect(&self.shared.gateway).await?;
-            let length = payload.len();
+            let (length, token) = (payload.len(), &self.shared.token);
             let request = format!(
                 "POST /v1/services/{service}/call HTTP/1.1\r\nHost: localhost\r\n\
+                 Authorization: Bearer {token}\r\n\
                  Content-Type: application/octet-stream\r\nConnection: close\r\n\
                  Content-Length: {length}\r\n\r\n{payload}"
             );

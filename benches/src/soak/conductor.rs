@@ -112,7 +112,8 @@ impl<'a> Conductor<'a> {
         let addresses: serde_json::Value = serde_json::from_str(&addresses)?;
         let gateway = addresses["gateway"].as_str().context("no address of the gateway")?;
         let log = solo.home().join("bench.log");
-        let shared = Rc::new(Shared::new(codes, gateway.to_owned(), log, faults_max));
+        let token = solo_api::admin_token(solo.home())?;
+        let shared = Rc::new(Shared::new(codes, gateway.to_owned(), token, log, faults_max));
         let socket = solo.home().join("run/cells").join(format!("{CELL}.sock"));
         let channel = solo_api::connect_channel(&Endpoint::Unix(socket)).await?;
         let processes = process::processes(solo.home());

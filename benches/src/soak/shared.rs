@@ -53,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) codes: Codes,
     /// Where the gateway listens.
     pub(crate) gateway: String,
+    /// The owner's token.
+    pub(crate) token: String,
     /// What Solo's processes log.
     log: PathBuf,
     /// A driver holds it shared while it plays; who holds it alone has a quiet Solo.
@@ -75,12 +77,19 @@ pub(crate) struct Shared {
 
 impl Shared {
     /// A run that begins now.
-    pub(crate) fn new(codes: Codes, gateway: String, log: PathBuf, faults_max: usize) -> Self {
+    pub(crate) fn new(
+        codes: Codes,
+        gateway: String,
+        token: String,
+        log: PathBuf,
+        faults_max: usize,
+    ) -> Self {
         Self {
             began: Instant::now(),
             totals: Totals::default(),
             codes,
             gateway,
+            token,
             log,
             gate: RwLock::new(()),
             stopping: Cell::new(false),

@@ -1,6 +1,6 @@
 //! The client of `solo.v1`, as the CLI, the gateway, tests and Rust programs use it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
@@ -40,6 +40,27 @@ pub enum ConnectError {
     /// The token has characters that a header cannot carry.
     #[error("the token is not printable ASCII")]
     Token,
+    /// The owner's token cannot be read: Solo has not started yet, or belongs to somebody else.
+    #[error("failed to read the owner's token {path}")]
+    NoAdminToken {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// Reads the owner's token of the Solo with this home.
+///
+/// # Errors
+/// [`ConnectError::NoAdminToken`].
+pub fn admin_token(home: &Path) -> Result<String, ConnectError> {
+    let path = home.join("keys").join("admin.token");
+    match std::fs::read_to_string(&path) {
+        Ok(token) => Ok(token.trim().to_owned()),
+        Err(source) => Err(ConnectError::NoAdminToken { path, source }),
+    }
 }
 
 /// A connected client. Clones share the connection.
@@ -56,6 +77,15 @@ impl Client {
     /// [`ConnectError`]; nothing is retried.
     pub async fn connect(endpoint: &Endpoint) -> Result<Self, ConnectError> {
         Ok(Self { channel: connect_channel(endpoint).await?, token: None })
+    }
+
+    /// Connects as the owner to the Solo of this machine with this home, over its Unix socket.
+    ///
+    /// # Errors
+    /// [`ConnectError`]; nothing is retried.
+    pub async fn connect_home(home: &Path) -> Result<Self, ConnectError> {
+        let client = Self::connect(&Endpoint::Unix(home.join("run").join("api.sock"))).await?;
+        client.with_token(&admin_token(home)?)
     }
 
     /// Sends `token` along with each request.

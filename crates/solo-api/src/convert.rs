@@ -2,8 +2,8 @@
 
 use prost_types::Timestamp;
 use solo_types::{
-    Exit, ExitReason, Export, InstanceState, LimitAction, Limits, Parameter, Problem, ProblemKind,
-    Right, Rights, ServiceId, ServiceKind, ServiceSpec, ServiceState, Tier,
+    Exit, ExitReason, Export, Grant, InstanceState, LimitAction, Limits, Parameter, Problem,
+    ProblemKind, Right, Rights, ServiceId, ServiceKind, ServiceSpec, ServiceState, Tier,
 };
 
 use crate::{cell::v1 as cell, v1};
@@ -193,7 +193,7 @@ pub fn cell_exit(exit: cell::Exit) -> Exit {
 pub fn rights_from_messages(rights: &[i32], field: &str) -> Result<Rights, Problem> {
     let wrong = |rule: &str| {
         Problem::invalid("INVALID_RIGHT", field, rule)
-            .remedy("use read, call, send, kill and execute")
+            .remedy("use read, call, send, kill, execute and, in a token, grant")
     };
     if rights.is_empty() {
         return Err(wrong("at least one right is needed"));
@@ -206,6 +206,7 @@ pub fn rights_from_messages(rights: &[i32], field: &str) -> Result<Rights, Probl
             Ok(v1::Right::Send) => Ok(Right::Send),
             Ok(v1::Right::Kill) => Ok(Right::Kill),
             Ok(v1::Right::Execute) => Ok(Right::Execute),
+            Ok(v1::Right::Grant) => Ok(Right::Grant),
             Ok(v1::Right::Unspecified) | Err(_) => Err(wrong("there is no such right")),
         })
         .collect()
@@ -221,11 +222,22 @@ pub fn rights_messages(rights: &Rights) -> Vec<i32> {
         Right::Kill => v1::Right::Kill,
         Right::Execute => v1::Right::Execute,
         // No request of this version of the API can ask for these, so that nothing holds them.
-        Right::Write | Right::Deploy | Right::Update | Right::Grant | Right::Connect => {
-            v1::Right::Unspecified
-        }
+        Right::Write | Right::Deploy | Right::Update | Right::Connect => v1::Right::Unspecified,
+        Right::Grant => v1::Right::Grant,
     };
     rights.iter().map(|right| message(right).into()).collect()
+}
+
+/// What a service may do to others, for its cell.
+#[must_use]
+pub fn cell_grants(grants: &[Grant]) -> Vec<cell::Grant> {
+    let message = |grant: &Grant| cell::Grant {
+        service: grant.service.to_string(),
+        call: grant.rights.contains(&Right::Call),
+        send: grant.rights.contains(&Right::Send),
+        execute: grant.rights.contains(&Right::Execute),
+    };
+    grants.iter().map(message).collect()
 }
 
 /// What a cell must know of one revision of a service.
@@ -262,16 +274,7 @@ pub fn cell_spec(
         config: spec.config.clone().into_iter().collect(),
         arguments: spec.arguments.clone(),
         environment: spec.environment.clone().into_iter().collect(),
-        grants: spec
-            .grants
-            .iter()
-            .map(|grant| cell::Grant {
-                service: grant.service.to_string(),
-                call: grant.rights.contains(&Right::Call),
-                send: grant.rights.contains(&Right::Send),
-                execute: grant.rights.contains(&Right::Execute),
-            })
-            .collect(),
+        grants: cell_grants(&spec.grants),
         health_check: spec.health_check.as_ref().map(|check| cell::HealthCheck {
             function: check.function.clone(),
             interval_ms: check.interval_ms,

@@ -9,12 +9,12 @@ mod convert;
 mod problem;
 mod request;
 
-pub use client::{Client, ConnectError, Endpoint, connect_channel};
+pub use client::{Client, ConnectError, Endpoint, admin_token, connect_channel};
 pub use convert::{
-    cell_exit, cell_failure_problem, cell_spec, exit_message, export_from_cell, export_message,
-    instance_state_message, kind_from_cell, kind_message, limit_action_message, limits_message,
-    rights_from_messages, rights_messages, service_state_from_message, service_state_message,
-    tier_message, timestamp, violation_message,
+    cell_exit, cell_failure_problem, cell_grants, cell_spec, exit_message, export_from_cell,
+    export_message, instance_state_message, kind_from_cell, kind_message, limit_action_message,
+    limits_message, rights_from_messages, rights_messages, service_state_from_message,
+    service_state_message, tier_message, timestamp, violation_message,
 };
 pub use problem::{problem_from_status, status_from_problem};
 pub use request::{CodeSource, DeploySpec, UpdateSpec, code_source, deploy_spec, update_spec};

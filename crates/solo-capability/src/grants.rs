@@ -26,6 +26,9 @@ pub const HELD_MAX: usize = 1_024;
 /// Characters of a principal's name.
 const PRINCIPAL_CHARS_MAX: usize = 128;
 
+/// Begins the name of a service that holds grants.
+const SERVICE_PREFIX: &str = "service:";
+
 /// Who holds grants: a person, an agent, a tenant, or a service that acts with its own.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Principal(String);
@@ -43,7 +46,14 @@ impl Principal {
     /// The service of this id, which acts with its own grants.
     #[must_use]
     pub fn service(id: ServiceId) -> Self {
-        Self(format!("service:{id}"))
+        Self(format!("{SERVICE_PREFIX}{id}"))
+    }
+
+    /// Tells whether this is a service. What it holds cannot be presented by anybody, so that it need
+    /// not be remembered once it has ended.
+    #[must_use]
+    pub fn is_service(&self) -> bool {
+        self.0.starts_with(SERVICE_PREFIX)
     }
 
     /// The name as text.
@@ -181,16 +191,32 @@ impl Grants {
         expires_at_unix_s: Option<u64>,
     ) -> Result<Vec<GrantId>, RevocationsFull> {
         let own_end = self.records.get(id).and_then(GrantRecord::link).map(Link::expires_at_unix_s);
+        if self.records.get(id).is_some_and(|record| record.holder.is_service()) {
+            self.remove(id);
+            return Ok(vec![id.clone()]);
+        }
         self.revoked.insert(id.clone(), own_end.unwrap_or(expires_at_unix_s))?;
         let ended: Vec<GrantId> = self.by_link.get(id).into_iter().flatten().cloned().collect();
         for id in &ended {
-            if let Some(record) = self.remove(id) {
+            if let Some(record) = self.remove(id)
+                && !record.holder.is_service()
+            {
                 let end = record.link().and_then(Link::expires_at_unix_s);
                 // Only for a better explanation: what is not in the records is refused anyway.
                 let _no_room = self.revoked.insert(id.clone(), end);
             }
         }
         Ok(ended)
+    }
+
+    /// Forgets what a holder has, who is gone. Not a revocation: for services, as who bears a token of
+    /// a grant that is not known is refused as well.
+    pub fn forget(&mut self, holder: &Principal) -> Vec<GrantId> {
+        let ids: Vec<GrantId> = self.by_holder.get(holder).into_iter().flatten().cloned().collect();
+        for id in &ids {
+            self.remove(id);
+        }
+        ids
     }
 
     /// Removes what is over by itself. Answers with the grants that were, for the store.

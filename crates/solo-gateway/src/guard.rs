@@ -1,7 +1,7 @@
 //! Decides which HTTP requests may come from a browser, or from a page that pretends to be one of
 //! this machine.
 //!
-//! A request without a token is the owner's, so a page of a stranger must not be able to send one:
+//! A page of a stranger must not be able to send one, not even to find out that the gateway is there:
 //! neither under a name of its own that resolves to this machine (DNS rebinding), nor by a form or
 //! a script of another origin. Pure: method, target and headers in, a decision out. It does not
 //! look at tokens: these are the kernel's.

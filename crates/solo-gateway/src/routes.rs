@@ -19,6 +19,9 @@ use solo_api::v1::call_request::Input;
 use solo_api::v1::call_response::Output;
 use solo_types::{Problem, ProblemKind, TraceId, bounds};
 use tokio::sync::Semaphore;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 
 use crate::backend::{self, Backend, TRACEPARENT};
 use crate::guard;
@@ -106,16 +109,9 @@ async fn bounded(gateway: &Gateway, request: Request, next: Next) -> Result<Resp
 async fn health(State(gateway): Shared) -> Response {
     let alive = async {
         let client = gateway.backend.client().await.ok()?;
-        let message = v1::ListRequest { page_size: Some(1), ..Default::default() };
-        let request = client.request(message, HEALTH_DEADLINE);
-        match client.grpc().list(request).await {
-            Ok(_) => Some(()),
-            Err(status) => {
-                let problem = backend::problem(&status);
-                let gone = [ProblemKind::Unavailable, ProblemKind::DeadlineExceeded];
-                (!gone.contains(&problem.kind)).then_some(())
-            }
-        }
+        let request = HealthCheckRequest { service: String::new() };
+        let response = HealthClient::new(client.channel()).check(request).await.ok()?;
+        (response.into_inner().status == ServingStatus::Serving as i32).then_some(())
     };
     match tokio::time::timeout(HEALTH_DEADLINE, alive).await {
         Ok(Some(())) => Json(serde_json::json!({"status": "serving"})).into_response(),

@@ -176,6 +176,7 @@ async fn sweep(kernel: Arc<Kernel>) -> Result<(), String> {
         for service in forgotten.map_err(|error| error.to_string())? {
             kernel.monitor.forget_service(&service.to_string());
         }
+        kernel.holdings.prune();
         end_orphans(&kernel).await;
         let running = actors_of_services(&kernel);
         for service in kernel.registry.all() {

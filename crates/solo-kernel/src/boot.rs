@@ -21,13 +21,14 @@ use tokio_stream::{Stream, StreamExt};
 use crate::artifacts::Artifacts;
 use crate::audit::{Audit, Entry};
 use crate::heart::{Heart, HeartNews};
+use crate::holdings::Holdings;
 use crate::home::Home;
 use crate::kernel::{Kernel, Parts, TENANT};
 use crate::monitor::Monitor;
 use crate::monitor::metrics::Metrics;
 use crate::service::{Service, State};
 use crate::store::{self, Store};
-use crate::{actors, clock, keyfile};
+use crate::{actors, admin, clock, keyfile};
 
 /// Threads of the kernel: it waits for disks and cells more than it computes.
 const THREADS: usize = 2;
@@ -81,6 +82,14 @@ pub enum KernelError {
     /// The signing key cannot be used.
     #[error("the root key {path} cannot be used: {why}")]
     RootKey {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
+    /// The owner's token cannot be used.
+    #[error("the owner's token {path} cannot be used: {why}")]
+    AdminToken {
         /// Its file.
         path: PathBuf,
         /// Why.
@@ -209,7 +218,13 @@ async fn open(home: &Home, heart: Heart) -> Result<Arc<Kernel>, KernelError> {
     let monitor = Monitor::open(home.records()).map_err(in_home("open the records"))?;
     let metrics = Metrics::new().map_err(|error| KernelError::Ended(error.to_string()))?;
     let audit = Audit::new(home.audit());
-    let authority = root_key(home)?;
+    let holdings = Holdings::new(root_key(home)?);
+    let (held, revoked) = store
+        .run(|t| store::load_grants(t))
+        .await
+        .map_err(|error| KernelError::Store(error.to_string()))?;
+    holdings.restore(held, revoked);
+    admin::ensure(home, &store, &holdings).await?;
     let home = home.clone();
     Ok(Kernel::new(Parts {
         home,
@@ -219,7 +234,7 @@ async fn open(home: &Home, heart: Heart) -> Result<Arc<Kernel>, KernelError> {
         heart,
         monitor,
         metrics,
-        authority,
+        holdings,
         audit,
     }))
 }
@@ -240,6 +255,7 @@ async fn load(kernel: &Arc<Kernel>) -> Result<(), KernelError> {
         .run(|t| store::load_services(t))
         .await
         .map_err(|error| KernelError::Store(error.to_string()))?;
+    admin::give_to_old_services(kernel, &rows).await?;
     for row in rows {
         let (id, name, created_at) = (row.id, row.spec.name.clone(), row.created_at);
         kernel.monitor.name_service(&id.to_string(), name.as_str());

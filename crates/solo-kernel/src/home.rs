@@ -70,6 +70,11 @@ impl Home {
         self.0.join("keys").join("root.key")
     }
 
+    /// The owner's token.
+    pub(crate) fn admin_token(&self) -> PathBuf {
+        self.0.join("keys").join("admin.token")
+    }
+
     /// The audit log, and its key, which is kept apart from it.
     pub(crate) fn audit(&self) -> AuditPaths {
         let keys = self.0.join("keys");

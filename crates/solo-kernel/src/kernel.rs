@@ -5,16 +5,16 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use solo_api::cell::v1 as wire;
-use solo_capability::Authority;
 use solo_supervisor::SupervisorHandle;
 use solo_types::{NodeId, Problem, ServiceId};
 use tokio::sync::watch;
 
-use crate::api::{FiguresCache, Intake};
+use crate::api::{FiguresCache, Intake, Strangers};
 use crate::artifacts::Artifacts;
 use crate::audit::Audit;
 use crate::cells::{CellHost, Compilers, InstanceReports};
 use crate::heart::Heart;
+use crate::holdings::Holdings;
 use crate::home::Home;
 use crate::monitor::Monitor;
 use crate::monitor::metrics::Metrics;
@@ -44,7 +44,7 @@ pub(crate) struct Kernel {
     pub(crate) violations: Violations,
     /// Figures of all services, some moments old at most.
     pub(crate) figures: FiguresCache,
-    pub(crate) authority: Authority,
+    pub(crate) holdings: Holdings,
     pub(crate) audit: Audit,
     pub(crate) tree: std::sync::OnceLock<SupervisorHandle>,
     /// Bytes of requests under way, over all listeners.
@@ -56,6 +56,8 @@ pub(crate) struct Kernel {
     numbers: Mutex<Range<u64>>,
     /// Keys of requests under way, so that the same request does not run twice at once.
     pub(crate) keys_under_way: Mutex<std::collections::HashSet<String>>,
+    /// Refused requests of whom nobody knows.
+    pub(crate) strangers: Mutex<Strangers>,
 }
 
 /// The parts that [`Kernel::new`] puts together.
@@ -68,7 +70,7 @@ pub(crate) struct Parts {
     pub(crate) heart: Heart,
     pub(crate) monitor: Arc<Monitor>,
     pub(crate) metrics: Metrics,
-    pub(crate) authority: Authority,
+    pub(crate) holdings: Holdings,
     pub(crate) audit: Audit,
 }
 
@@ -90,7 +92,7 @@ impl Kernel {
             metrics: parts.metrics,
             violations: Violations::default(),
             figures: FiguresCache::default(),
-            authority: parts.authority,
+            holdings: parts.holdings,
             audit: parts.audit,
             tree: std::sync::OnceLock::new(),
             intake: Intake::default(),
@@ -98,6 +100,7 @@ impl Kernel {
             ending: watch::Sender::new(false),
             numbers: Mutex::new(0..0),
             keys_under_way: Mutex::default(),
+            strangers: Mutex::default(),
         })
     }
 

@@ -20,13 +20,22 @@ pub(crate) fn load_or_make(
     path: &Path,
     make: impl FnOnce() -> io::Result<Vec<u8>>,
 ) -> io::Result<Vec<u8>> {
+    if let Some(key) = load(path)? {
+        return Ok(key);
+    }
+    let key = make()?;
+    store(path, &key)?;
+    Ok(key)
+}
+
+/// Reads the key at `path`; none if there is no file.
+///
+/// # Errors
+/// The file cannot be read, is too long, or is open to others than its owner.
+pub(crate) fn load(path: &Path) -> io::Result<Option<Vec<u8>>> {
     match std::fs::File::open(path) {
-        Ok(file) => read(file),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let key = make()?;
-            write(path, &key)?;
-            Ok(key)
-        }
+        Ok(file) => read(file).map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -45,7 +54,11 @@ fn read(file: std::fs::File) -> io::Result<Vec<u8>> {
     Ok(key)
 }
 
-fn write(path: &Path, key: &[u8]) -> io::Result<()> {
+/// Writes a key in place of the one that is there.
+///
+/// # Errors
+/// It cannot be written or synced.
+pub(crate) fn store(path: &Path, key: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension("tmp");
     // What a killed process left may have another mode.
     match std::fs::remove_file(&temporary) {

@@ -11,6 +11,7 @@
 //! `audit` and `monitor` what is kept.
 
 mod actors;
+mod admin;
 mod api;
 mod artifacts;
 mod audit;
@@ -18,6 +19,7 @@ mod boot;
 mod cells;
 mod clock;
 mod heart;
+mod holdings;
 mod home;
 mod kernel;
 mod keyfile;

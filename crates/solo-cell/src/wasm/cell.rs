@@ -2,7 +2,7 @@
 //!
 //! Operations are idempotent. Nothing here runs a guest or knows protobuf.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use tracing::{error, warn};
 
 use super::artifact::{Artifact, Artifacts, find};
 use super::failure::{Failure, Reason};
+use super::grants::{Rights, Tables};
 use super::group::ChildPlan;
 use super::instance::{Shared, refuse_waiting, supervise};
 use super::message::{Answer, Envelope, Input, Trace, Work};
@@ -40,6 +41,8 @@ pub(crate) struct Cell {
     pub(crate) reports: Arc<Reports>,
     /// By id.
     pub(crate) instances: RwLock<BTreeMap<Arc<str>, Arc<Slot>>>,
+    /// What services may do to others. Locked after `instances`.
+    pub(crate) grants: Tables,
 }
 
 /// Why a start was not done.
@@ -91,10 +94,9 @@ impl Cell {
                 return Err(StartError::Id(id.clone()));
             }
         }
-        let service = Arc::new(service);
         let artifact = self.load(&service).await?;
         check(&service, &artifact)?;
-        let admitted = self.admit(&service, &artifact, ids)?;
+        let admitted = self.admit(service, &artifact, ids)?;
         for Admitted { slot, .. } in admitted.iter().filter(|admitted| admitted.is_new) {
             self.spawn(Arc::clone(slot));
         }
@@ -151,6 +153,13 @@ impl Cell {
     /// Takes the route of a service away: its name is not known any more.
     pub(crate) fn unroute(&self, service: &str) {
         self.shared.routes.replace(service, None);
+        self.end_grants_of_none(service);
+    }
+
+    /// Replaces what a service may do to others, also for children that run its code elsewhere.
+    pub(crate) fn set_grants(&self, service: &str, grants: HashMap<String, Rights>) {
+        self.grants.replace(service, grants);
+        self.shared.routes.renew();
     }
 
     /// Replaces the route of a service at once. No instances: the next ones will come.
@@ -235,13 +244,13 @@ impl Cell {
         })
     }
 
-    async fn load(&self, service: &Arc<Service>) -> Result<Arc<Artifact>, Failure> {
+    async fn load(&self, service: &Service) -> Result<Arc<Artifact>, Failure> {
         if let Some(artifact) = self.artifacts.get(&service.artifact_path) {
             return Ok(artifact);
         }
         let artifacts = Arc::clone(&self.artifacts);
-        let service = Arc::clone(service);
-        let load = move || artifacts.load(&service.artifact_path, service.core_module);
+        let (path, core_module) = (service.artifact_path.clone(), service.core_module);
+        let load = move || artifacts.load(&path, core_module);
         tokio::task::spawn_blocking(load).await.unwrap_or_else(|error| {
             let message = format!("loading the artifact failed (a bug of Solo): {error}");
             Err(Failure::new(Reason::ArtifactUnusable, message))
@@ -251,7 +260,7 @@ impl Cell {
     /// Makes the slots that are not there yet; answers one per id.
     fn admit(
         &self,
-        service: &Arc<Service>,
+        mut service: Service,
         artifact: &Arc<Artifact>,
         ids: Vec<String>,
     ) -> Result<Vec<Admitted>, StartError> {
@@ -264,6 +273,9 @@ impl Cell {
                 return Err(StartError::OtherRevision { id: id.clone(), revision });
             }
         }
+        // Under the lock: the last instance that goes takes the table with it.
+        service.grants = self.grants.share(&service.id, &service.grants);
+        let service = Arc::new(service);
         let mut admitted = Vec::with_capacity(ids.len());
         for id in ids {
             if let Some(slot) = instances.get(id.as_str()) {
@@ -271,7 +283,7 @@ impl Cell {
                 continue;
             }
             let id: Arc<str> = Arc::from(id);
-            let (service, artifact) = (Arc::clone(service), Arc::clone(artifact));
+            let (service, artifact) = (Arc::clone(&service), Arc::clone(artifact));
             let slot =
                 Slot::new(Arc::clone(&id), service, artifact, None, Arc::clone(&self.reports));
             slot.enter(InstanceState::Starting, None);
@@ -323,6 +335,21 @@ impl Cell {
         slot
     }
 
+    /// A service that has no instance and is not routed any more is gone, and what it passed on with it.
+    fn end_grants_of_none(&self, service: &str) {
+        let prefix = format!("{service}-");
+        // Held, so that none is admitted meanwhile.
+        let instances = self.instances.read();
+        let mut behind = instances.range::<str, _>((Bound::Included(&*prefix), Bound::Unbounded));
+        let has_instance = behind.next().is_some_and(|(id, _)| id.starts_with(&prefix));
+        if has_instance || self.shared.routes.by_service(service).is_some() {
+            return;
+        }
+        if self.grants.end(service) {
+            self.shared.routes.renew();
+        }
+    }
+
     /// Nothing of the instance remains.
     fn forget(&self, slot: &Arc<Slot>) {
         {
@@ -333,6 +360,7 @@ impl Cell {
         }
         refuse_waiting(slot);
         self.shared.routes.forget(slot);
+        self.end_grants_of_none(&slot.service.id);
         slot.first_start.send_if_modified(|first| {
             let pending = matches!(first, FirstStart::Pending);
             if pending {

@@ -8,6 +8,7 @@ use solo_types::Exit;
 use tokio::sync::oneshot;
 
 use super::failure::Failure;
+use super::host::ServiceRef;
 use super::slot::Slot;
 
 /// What a caller gave along.
@@ -19,6 +20,17 @@ pub(crate) enum Input {
     Json(String),
     /// Bytes, for a handler.
     Payload(Vec<u8>),
+    /// The same, with references. Boxed: hardly any message has some.
+    Passing(Box<Passing>),
+}
+
+/// Bytes for a handler, and what it may reach from now on.
+#[derive(Debug)]
+pub(crate) struct Passing {
+    /// The bytes.
+    pub(crate) payload: Vec<u8>,
+    /// The references.
+    pub(crate) handles: Vec<ServiceRef>,
 }
 
 /// What a call came to.
@@ -209,6 +221,10 @@ impl Input {
             Self::None => 0,
             Self::Json(text) => text.len(),
             Self::Payload(bytes) => bytes.len(),
+            Self::Passing(passing) => {
+                let handles = passing.handles.len() * size_of::<ServiceRef>();
+                size_of::<Passing>() + passing.payload.len() + handles
+            }
         }
     }
 }

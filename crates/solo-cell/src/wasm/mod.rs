@@ -14,6 +14,7 @@ mod child;
 mod clock;
 mod failure;
 mod faults;
+mod grants;
 mod group;
 mod health;
 mod host;
@@ -54,6 +55,7 @@ use crate::engine::{RunLimits, engine_digest, run_engine};
 use crate::reports::Reports;
 use artifact::Artifacts;
 use cell::Cell;
+use grants::Tables;
 use instance::Shared;
 use route::Routes;
 use server::{Identity, Server};
@@ -192,6 +194,7 @@ fn new_cell(
         artifacts,
         reports: Arc::new(Reports::new()),
         instances: RwLock::default(),
+        grants: Tables::default(),
     });
     // Set once, just after both were made.
     let _ = cell.shared.cell.set(Arc::downgrade(&cell));

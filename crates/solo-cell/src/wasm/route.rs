@@ -89,6 +89,11 @@ impl Routes {
         self.announce();
     }
 
+    /// Has all references look again, though no route has changed.
+    pub(crate) fn renew(&self) {
+        self.announce();
+    }
+
     /// Tells of a change. Whoever waits notes that first and looks then, so that none is missed.
     fn announce(&self) {
         self.generation.fetch_add(1, Ordering::SeqCst);

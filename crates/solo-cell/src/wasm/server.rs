@@ -14,6 +14,7 @@ use tonic::{Request, Response, Status};
 use super::cell::{Cell, StartError};
 use super::clock::whole_ms;
 use super::failure::Failure;
+use super::grants::rights_by_name;
 use super::message::{Answer, Input, Trace};
 use super::service::Service;
 use super::slot::{Slot, StopReason};
@@ -106,6 +107,15 @@ impl CellService for Server {
         let reason = StopReason::from_word(&reason);
         let forced = self.cell.stop(&instances, force, timeout_ms, reason).await;
         Ok(Response::new(wire::StopResponse { forced }))
+    }
+
+    async fn set_grants(
+        &self,
+        request: Request<wire::SetGrantsRequest>,
+    ) -> Result<Response<wire::SetGrantsResponse>, Status> {
+        let wire::SetGrantsRequest { service, grants } = request.into_inner();
+        self.cell.set_grants(&service, rights_by_name(grants));
+        Ok(Response::new(wire::SetGrantsResponse {}))
     }
 
     async fn route(

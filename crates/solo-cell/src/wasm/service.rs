@@ -3,7 +3,6 @@
 //! Checks what the kernel sent as far as the cell depends on it; the bounds of requests are the
 //! kernel's business.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,22 +12,12 @@ use solo_actor::core::{Quota, QuotaMode, Tier};
 use solo_api::cell::v1 as wire;
 use solo_types::{LimitAction, RestartMode, RestartPolicy, ServiceId, ServiceKind};
 
+use super::grants::{Grants, rights_by_name};
 use super::slot::MEMORY_CEILING_BYTES;
 
 /// Bytes that may wait in one mailbox: eight of the largest messages. The limit of messages alone
 /// would let 10,000 of 4 MiB take 40 GiB.
 const MAILBOX_BYTES_MAX: usize = 32 << 20;
-
-/// What a service may do to another one.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Rights {
-    /// Call it.
-    pub(crate) call: bool,
-    /// Send to it.
-    pub(crate) send: bool,
-    /// Start children from its code.
-    pub(crate) execute: bool,
-}
 
 /// How an instance is asked for its health.
 #[derive(Debug, Clone)]
@@ -86,8 +75,8 @@ pub(crate) struct Service {
     pub(crate) arguments: Vec<String>,
     /// Of a program.
     pub(crate) environment: Vec<(String, String)>,
-    /// By name of the other service.
-    pub(crate) grants: HashMap<String, Rights>,
+    /// What it may do to others.
+    pub(crate) grants: Grants,
     /// `None`: no checks.
     pub(crate) health_check: Option<HealthCheck>,
 }
@@ -164,15 +153,7 @@ impl Service {
             config: spec.config.into_iter().collect(),
             arguments: spec.arguments,
             environment: spec.environment.into_iter().collect(),
-            grants: spec
-                .grants
-                .into_iter()
-                .map(|grant| {
-                    let rights =
-                        Rights { call: grant.call, send: grant.send, execute: grant.execute };
-                    (grant.service, rights)
-                })
-                .collect(),
+            grants: Grants::new(rights_by_name(spec.grants)),
             health_check: spec.health_check.map(|check| HealthCheck {
                 function: check.function,
                 interval: Duration::from_millis(check.interval_ms.max(1)),

@@ -5,6 +5,7 @@ mod calls;
 mod cell;
 mod ends;
 mod guests;
+mod handles;
 mod replaced;
 mod starts;
 

@@ -1,106 +1,320 @@
 //! Who is asking, and what they may.
+//!
+//! Every request carries a token (SPEC C2); there is nobody who needs none. What it allows is decided
+//! anew each time, for the object that the request touches. To who may not, what is there and what is
+//! not look the same.
 
 use std::sync::Arc;
 
-use solo_capability::{Access, Denial};
-use solo_types::{Problem, ProblemKind, Right};
+use solo_capability::{Object, ObjectKind, Refusal, Rule, Token};
+use solo_types::{Grant, Problem, ProblemKind, Right, Tier};
 use tonic::metadata::MetadataMap;
 
-use crate::clock;
-use crate::kernel::Kernel;
+use crate::audit::Entry;
+use crate::kernel::{Kernel, TENANT};
 use crate::service::Service;
 
-/// Who sent a request.
+/// Reason of what is not allowed, and of what may not be there.
+const MISSING: &str = "RIGHT_MISSING";
+
+/// Of the text that a request names itself by, as many characters reach the audit log.
+const REQUEST_ID_CHARS_MAX: usize = 64;
+
+/// Of a name that nobody checked, as many characters are repeated: more than a legal one has.
+const NAME_CHARS_SHOWN: usize = 80;
+
+/// What the kernel itself can be asked for: `kernel:NAME`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Operation {
+    /// To see the whole tree.
+    Tree,
+    /// To read the records of everything, the node's own included.
+    Records,
+    /// To read the figures of everything.
+    Metrics,
+    /// To list all grants.
+    Grants,
+    /// To end whatever grant, also what Solo has never seen.
+    Revoke,
+    /// To end Solo.
+    Shutdown,
+}
+
+impl Operation {
+    /// All of them.
+    pub(super) const ALL: [Self; 6] =
+        [Self::Tree, Self::Records, Self::Metrics, Self::Grants, Self::Revoke, Self::Shutdown];
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Tree => "tree",
+            Self::Records => "records",
+            Self::Metrics => "metrics",
+            Self::Grants => "grants",
+            Self::Revoke => "revoke",
+            Self::Shutdown => "shutdown",
+        }
+    }
+
+    fn right(self) -> Right {
+        match self {
+            Self::Tree | Self::Records | Self::Metrics | Self::Grants => Right::Read,
+            Self::Revoke | Self::Shutdown => Right::Execute,
+        }
+    }
+}
+
+/// Who sent a request: whoever bears this token. Whether it is in force is asked with each decision.
 #[derive(Debug, Clone)]
-pub(crate) enum Principal {
-    /// Without a token. Such requests come from this machine only: Solo listens on loopback and on
-    /// a Unix socket of mode 0600. The full model, where everybody needs a token, is not built yet.
-    Owner,
-    /// With a token.
-    Token(Arc<Access>),
+pub(crate) struct Principal {
+    token: Arc<Token>,
+    /// For the audit log.
+    name: String,
+    /// What the client calls this request; empty: nothing.
+    request_id: String,
 }
 
 /// Reads who sent a request.
-pub(super) fn principal(kernel: &Kernel, metadata: &MetadataMap) -> Result<Principal, Problem> {
-    let Some(value) = metadata.get("authorization") else { return Ok(Principal::Owner) };
-    let token = value
-        .to_str()
-        .ok()
-        .and_then(|text| {
-            let (scheme, token) = text.split_once(' ')?;
-            scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-        })
-        .ok_or_else(|| {
-            Problem::new(
-                ProblemKind::Unauthenticated,
-                "TOKEN_MALFORMED",
-                "the authorization is not `Bearer TOKEN`",
-            )
-            .remedy("send `authorization: Bearer TOKEN` with a token from GrantCapability")
-        })?;
-    let access =
-        kernel.authority.verify(token, clock::unix_ms() / 1_000).map_err(Denial::into_problem)?;
-    Ok(Principal::Token(Arc::new(access)))
+///
+/// # Errors
+/// `TOKEN_MISSING`, or what is wrong with the token.
+pub(crate) fn principal(kernel: &Kernel, metadata: &MetadataMap) -> Result<Principal, Problem> {
+    let text = |name: &str| metadata.get(name).map(|value| value.to_str().unwrap_or_default());
+    let mut values = metadata.get_all("authorization").iter();
+    let (first, second) = (values.next(), values.next());
+    let request_id = text("x-request-id").unwrap_or_default();
+    match (first.map(|value| value.to_str()), second) {
+        (None, _) => Err(missing_token()),
+        (Some(Ok(authorization)), None) => bearer(kernel, authorization, request_id),
+        (Some(_), _) => Err(malformed()),
+    }
+}
+
+/// Reads who bears a token, from the text of an `authorization` header.
+///
+/// # Errors
+/// As [`principal`].
+pub(super) fn bearer(
+    kernel: &Kernel,
+    authorization: &str,
+    request_id: &str,
+) -> Result<Principal, Problem> {
+    let (scheme, token) = authorization.split_once(' ').ok_or_else(malformed)?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(malformed());
+    }
+    let token = kernel.holdings.verify(token.trim())?;
+    // Whatever is asked, so that each operation answers the same to a token whose time is over.
+    kernel.holdings.check_in_force(&token, |_| true).map_err(over)?;
+    let name = kernel.holdings.name_of(&token);
+    let legal = |c: &char| c.is_ascii_alphanumeric() || "-_.:/".contains(*c);
+    let request_id = request_id.chars().filter(legal).take(REQUEST_ID_CHARS_MAX).collect();
+    Ok(Principal { token, name, request_id })
+}
+
+/// The request has no token.
+pub(super) fn missing_token() -> Problem {
+    Problem::new(ProblemKind::Unauthenticated, "TOKEN_MISSING", "the request carries no token")
+        .remedy(
+            "send `authorization: Bearer TOKEN`; the owner's token is in keys/admin.token of \
+             the home, and `solo token mint` makes others",
+        )
+}
+
+fn malformed() -> Problem {
+    Problem::new(
+        ProblemKind::Unauthenticated,
+        "TOKEN_MALFORMED",
+        "the authorization is not one `Bearer TOKEN`",
+    )
+    .remedy("send `authorization: Bearer TOKEN` with a token from GrantCapability")
 }
 
 impl Principal {
-    /// For the audit log.
-    pub(super) fn name(&self) -> String {
-        match self {
-            Self::Owner => "owner".to_owned(),
-            Self::Token(access) => format!("token:{}", access.id()),
+    /// The token.
+    pub(super) fn token(&self) -> &Token {
+        &self.token
+    }
+
+    /// An entry of the audit log about what this one does.
+    pub(super) fn entry(&self, operation: &str, object: &str) -> Entry {
+        Entry::new(&self.name, operation, object).request_id(&self.request_id)
+    }
+
+    /// Decides now whether `right` on `object` is allowed.
+    ///
+    /// # Errors
+    /// Why not, and what it would take.
+    pub(super) fn check(
+        &self,
+        kernel: &Kernel,
+        object: &Object,
+        right: Right,
+    ) -> Result<(), Problem> {
+        kernel.holdings.check(&self.token, object, right).map_err(Refusal::into_problem)
+    }
+
+    /// Decides whether the kernel may be asked for this.
+    ///
+    /// # Errors
+    /// As [`Self::check`].
+    pub(crate) fn ask(&self, kernel: &Kernel, operation: Operation) -> Result<(), Problem> {
+        let object = Object::kernel(operation.name())
+            .map_err(|error| Problem::internal(format!("an operation has no name: {error}")))?;
+        self.check(kernel, &object, operation.right())
+    }
+
+    /// Decides whether a service of this name may be deployed.
+    ///
+    /// # Errors
+    /// As [`Self::check`].
+    pub(super) fn may_deploy(
+        &self,
+        kernel: &Kernel,
+        name: &str,
+        tier: Tier,
+    ) -> Result<(), Problem> {
+        self.check(kernel, &named(name, tier)?, Right::Deploy)
+    }
+
+    /// Decides whether a service may be given these rights: nobody grants more than they hold, nor
+    /// what they may not pass on (C2). One that is not there yet is meant by its name.
+    ///
+    /// # Errors
+    /// As [`Self::check`], for the first one that is not held.
+    pub(super) fn may_give(&self, kernel: &Kernel, grants: &[Grant]) -> Result<(), Problem> {
+        for grant in grants {
+            let name = grant.service.as_str();
+            let object = match kernel.service(name) {
+                Ok(service) => object_of(&service)?,
+                Err(_) => named(name, Tier::User)?,
+            };
+            for right in grant.rights.iter().copied().chain([Right::Grant]) {
+                self.check(kernel, &object, right)?;
+            }
         }
+        Ok(())
     }
 
-    pub(super) fn is_token(&self) -> bool {
-        matches!(self, Self::Token(_))
-    }
-
-    /// Refuses what no token of this build allows.
-    pub(super) fn must_be_owner(&self, what: &str) -> Result<(), Problem> {
-        match self {
-            Self::Owner => Ok(()),
-            Self::Token(_) => Err(Problem::new(
+    /// Decides whether code may be stored: by who could make a service of it.
+    ///
+    /// # Errors
+    /// As [`Self::check`].
+    pub(super) fn may_bring_code(&self, kernel: &Kernel) -> Result<(), Problem> {
+        let could = kernel.holdings.check_in_force(&self.token, |capability| {
+            let (kind, rights) = (capability.objects().kind(), capability.rights());
+            match kind {
+                ObjectKind::Service => {
+                    rights.contains(&Right::Deploy) || rights.contains(&Right::Update)
+                }
+                ObjectKind::Artifact => rights.contains(&Right::Write),
+                _ => false,
+            }
+        });
+        could.map_err(|rule| match rule.reason() {
+            MISSING => Problem::new(
                 ProblemKind::PermissionDenied,
-                "RIGHT_MISSING",
-                format!("a token does not allow to {what}"),
+                MISSING,
+                "the token allows neither to deploy nor to update any service",
             )
-            .remedy("ask the owner of this Solo; tokens cover read, call, send, kill and execute so far")),
-        }
+            .remedy("ask for a token with the right `deploy` or `update`"),
+            _ => over(rule),
+        })
     }
 
     /// The service of this name, if there is one and the principal has `right` on it.
     ///
-    /// To a token, a service that is not there looks like one that it has no right on.
+    /// # Errors
+    /// As [`Self::check`]; that there is none is told only to who has the right on its name.
     pub(super) fn service_for(
         &self,
         kernel: &Kernel,
         name: &str,
         right: Right,
     ) -> Result<Arc<Service>, Problem> {
-        let found = kernel.service(name);
-        let Self::Token(access) = self else { return found };
-        let denied = || {
-            Problem::new(
-                ProblemKind::PermissionDenied,
-                "RIGHT_MISSING",
-                format!("the token does not allow `{}` on {name}", right.as_str()),
-            )
-            .remedy(format!("ask the owner for a token with the right `{}`", right.as_str()))
+        let service = match kernel.service(name) {
+            Ok(service) => service,
+            Err(problem) => {
+                // What is no legal name is nobody's.
+                let Ok(object) = named(name, Tier::User) else { return Err(problem) };
+                let checked = kernel.holdings.check(&self.token, &object, right);
+                return Err(checked.map_or_else(|refusal| refused(name, refusal), |()| problem));
+            }
         };
-        let service = found.map_err(|_| denied())?;
-        access.allows(service.id, right).map_err(|denial| match denial {
-            Denial::RightMissing { .. } | Denial::WrongService { .. } => denied(),
-            other => other.into_problem(),
-        })?;
+        kernel
+            .holdings
+            .check(&self.token, &object_of(&service)?, right)
+            .map_err(|refusal| refused(name, refusal))?;
         Ok(service)
     }
 
     /// Whether the principal may read about `service`.
-    pub(super) fn may_read(&self, service: &Service) -> bool {
-        match self {
-            Self::Owner => true,
-            Self::Token(access) => access.allows(service.id, Right::Read).is_ok(),
+    pub(super) fn may_read(&self, kernel: &Kernel, service: &Service) -> bool {
+        object_of(service)
+            .is_ok_and(|object| kernel.holdings.check(&self.token, &object, Right::Read).is_ok())
+    }
+
+    /// Whether the principal may read about what has, or had, this name.
+    pub(super) fn may_read_name(&self, kernel: &Kernel, name: &str) -> bool {
+        match kernel.service(name) {
+            Ok(service) => self.may_read(kernel, &service),
+            Err(_) => named(name, Tier::User).is_ok_and(|object| {
+                kernel.holdings.check(&self.token, &object, Right::Read).is_ok()
+            }),
         }
     }
+
+    /// Whether a stream about `service` that was opened before may go on.
+    pub(super) fn still_may_read(&self, kernel: &Kernel, service: &Service) -> Result<(), Problem> {
+        let name = service.name.as_str();
+        // A name that was given to another service is not what the stream was opened for.
+        match kernel.service(name) {
+            Ok(named) if named.id != service.id => return Err(missing(name, Right::Read)),
+            _ => {}
+        }
+        let checked = kernel.holdings.check(&self.token, &object_of(service)?, Right::Read);
+        checked.map_err(|refusal| refused(name, refusal))
+    }
+
+    /// Whether the token is in force at all.
+    pub(super) fn still_there(&self, kernel: &Kernel) -> Result<(), Problem> {
+        kernel.holdings.check_in_force(&self.token, |_| true).map_err(over)
+    }
+}
+
+/// What a token is asked about.
+pub(super) fn object_of(service: &Service) -> Result<Object, Problem> {
+    let tier = service.state.lock().spec.tier;
+    Object::service(TENANT, service.name.as_str(), Some(service.id), tier)
+        .map_err(|error| Problem::internal(format!("a service has no legal name: {error}")))
+}
+
+/// A service that is not there, or not yet.
+fn named(name: &str, tier: Tier) -> Result<Object, Problem> {
+    Object::service(TENANT, name, None, tier)
+        .map_err(|error| Problem::invalid("INVALID_NAME", "name", &error.to_string()))
+}
+
+/// Who holds a token learns that its time is over, or that it does not allow this, and not whether
+/// there is such a service.
+fn refused(name: &str, refusal: Refusal) -> Problem {
+    match refusal.rule.reason() {
+        MISSING => missing(name, refusal.right),
+        _ => refusal.into_problem(),
+    }
+}
+
+fn missing(name: &str, right: Right) -> Problem {
+    let right = right.as_str();
+    let name: String = name.chars().take(NAME_CHARS_SHOWN).collect();
+    let cause = format!("the token does not allow `{right}` on {name}");
+    Problem::new(ProblemKind::PermissionDenied, MISSING, cause)
+        .remedy(format!("ask for a token with the right `{right}`"))
+        .detail("expected", format!("{right} {name}"))
+}
+
+/// The token allows nothing any more.
+fn over(rule: Rule) -> Problem {
+    Problem::new(ProblemKind::Unauthenticated, rule.reason(), "the token is not in force")
+        .remedy("ask for a new token (GrantCapability)")
 }

@@ -38,7 +38,7 @@ pub(super) async fn list(
     let mut matching = kernel.registry.all().into_iter().filter(|service| {
         service.name.as_str() > request.page_token.as_str()
             && glob_matches(&request.name, service.name.as_str())
-            && principal.may_read(service)
+            && principal.may_read(&kernel, service)
             && matches(service, &request.labels, &states)
     });
     let mut services = Vec::new();
@@ -47,7 +47,7 @@ pub(super) async fn list(
     }
     let mut more = matching.next().is_some();
     // Killed services are listed for who asks for them; one that lives again hides its forebears.
-    if states.contains(&ServiceState::Killed) && matches!(principal, Principal::Owner) {
+    if states.contains(&ServiceState::Killed) {
         let tombstones = kernel.store.run(|t| store::load_tombstones(t, TENANT)).await?;
         services.extend(
             tombstones
@@ -58,6 +58,7 @@ pub(super) async fn list(
                         && glob_matches(&request.name, name)
                         && labelled(&tombstone.spec.labels, &request.labels)
                         && kernel.registry.find(TENANT, name).is_none()
+                        && principal.may_read_name(&kernel, name)
                 })
                 .map(of_tombstone),
         );

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::serve::ListenerExt;
 
+use solo_types::{Problem, ProblemKind};
+
+use super::access::{self, Operation};
 use super::figures::fresh;
 use crate::kernel::Kernel;
 
@@ -27,7 +30,23 @@ pub(crate) async fn serve(
     axum::serve(listener, router).await.map_err(|error| error.to_string())
 }
 
-async fn text(State(kernel): State<Arc<Kernel>>) -> Response {
+/// Figures name all services, so that they are for who may read `kernel:metrics`.
+fn check(kernel: &Kernel, headers: &HeaderMap) -> Result<(), Problem> {
+    let authorization = headers.get(header::AUTHORIZATION).ok_or_else(access::missing_token)?;
+    let text = authorization.to_str().unwrap_or_default();
+    access::bearer(kernel, text, "")?.ask(kernel, Operation::Metrics)
+}
+
+async fn text(State(kernel): State<Arc<Kernel>>, headers: HeaderMap) -> Response {
+    if let Err(problem) = check(&kernel, &headers) {
+        super::stranger(&kernel, "metrics", &problem).await;
+        let code = match problem.kind {
+            ProblemKind::Unauthenticated => StatusCode::UNAUTHORIZED,
+            _ => StatusCode::FORBIDDEN,
+        };
+        return (code, [(header::WWW_AUTHENTICATE, "Bearer")], format!("{problem}\n"))
+            .into_response();
+    }
     let count = i64::try_from(kernel.registry.count()).unwrap_or(i64::MAX);
     kernel.metrics.active_services.set(count);
     let bytes = kernel.monitor.record_bytes();

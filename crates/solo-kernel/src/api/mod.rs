@@ -9,6 +9,7 @@ mod call;
 mod chain;
 mod children;
 pub(crate) mod connections;
+mod explain;
 mod figures;
 mod grant;
 mod intake;
@@ -16,6 +17,7 @@ mod list;
 pub(crate) mod metrics;
 mod operations;
 mod status;
+mod strangers;
 mod tree;
 mod upload;
 mod watch;
@@ -27,7 +29,7 @@ use std::time::Instant;
 
 use solo_api::v1;
 use solo_api::v1::solo_service_server::{SoloService, SoloServiceServer};
-use solo_types::Problem;
+use solo_types::{Problem, ProblemKind};
 use tokio_stream::Stream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -36,6 +38,7 @@ use crate::kernel::Kernel;
 use access::Principal;
 pub(crate) use figures::FiguresCache;
 pub(crate) use intake::Intake;
+pub(crate) use strangers::Strangers;
 
 /// Requests under way on one connection; more wait in the client.
 const REQUESTS_PER_CONNECTION_MAX: usize = 256;
@@ -45,6 +48,10 @@ const STREAMS_PER_CONNECTION_MAX: u32 = 1_024;
 
 /// A connection that says nothing for so long is asked whether it lives, and after as long is closed.
 const KEEPALIVE: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Operations that change something audit whatever they refuse, with their objects.
+const AUDIT_THEMSELVES: [&str; 5] =
+    ["Deploy", "Update", "Kill", "GrantCapability", "RevokeCapability"];
 
 /// The service over the kernel. Clones share it.
 #[derive(Debug, Clone)]
@@ -103,12 +110,22 @@ impl Api {
     {
         let began = Instant::now();
         let outcome = match access::principal(&self.kernel, request.metadata()) {
-            Ok(principal) => work(Arc::clone(&self.kernel), principal, request.into_inner()).await,
-            Err(problem) => {
-                let entry = Entry::new("unknown", method, "").refused(&problem.reason);
-                if let Err(error) = self.kernel.audit.append(entry).await {
-                    tracing::error!(%error, "Failed to audit a refusal");
+            Ok(principal) => {
+                let asking = principal.clone();
+                let kernel = Arc::clone(&self.kernel);
+                let outcome = work(kernel, principal, request.into_inner()).await;
+                if let Err(problem) = &outcome
+                    && is_refusal(problem)
+                    && !AUDIT_THEMSELVES.contains(&method)
+                {
+                    let object = problem.details.iter().find(|(key, _)| key == "expected");
+                    let object = object.map_or("", |(_, expected)| expected.as_str());
+                    self.audit(asking.entry(method, object), problem).await;
                 }
+                outcome
+            }
+            Err(problem) => {
+                stranger(&self.kernel, method, &problem).await;
                 Err(problem)
             }
         };
@@ -116,11 +133,33 @@ impl Api {
         outcome.map(Response::new).map_err(|problem| self.refuse(method, &problem))
     }
 
+    /// Writes a refusal down. It stands whether or not that succeeds.
+    async fn audit(&self, entry: Entry, problem: &Problem) {
+        if let Err(error) = self.kernel.audit.append(entry.refused(&problem.reason)).await {
+            tracing::error!(%error, "Failed to audit a refusal");
+        }
+    }
+
     fn refuse(&self, method: &'static str, problem: &Problem) -> Status {
         self.kernel.metrics.refused.with_label_values(&[problem.reason.as_str()]).inc();
         tracing::debug!(method, reason = problem.reason, cause = problem.cause, "Refused");
         solo_api::status_from_problem(problem)
     }
+}
+
+/// Writes the refusal of somebody down whom nobody knows.
+async fn stranger(kernel: &Kernel, operation: &str, problem: &Problem) {
+    let Some(untold) = kernel.strangers.lock().refused(Instant::now()) else { return };
+    let entry = Entry::new("unknown", operation, "").refused(&problem.reason);
+    let entry = if untold > 0 { entry.detail("not_recorded", untold) } else { entry };
+    if let Err(error) = kernel.audit.append(entry).await {
+        tracing::error!(%error, "Failed to audit a refusal");
+    }
+}
+
+/// Whether somebody was not let through.
+fn is_refusal(problem: &Problem) -> bool {
+    matches!(problem.kind, ProblemKind::Unauthenticated | ProblemKind::PermissionDenied)
 }
 
 /// Runs an operation to its end in a task of its own.
@@ -234,20 +273,21 @@ impl SoloService for Api {
         &self,
         request: Request<v1::RevokeCapabilityRequest>,
     ) -> Result<Response<v1::RevokeCapabilityResponse>, Status> {
-        self.answer("RevokeCapability", request, |_, _, _| async {
-            Err(Problem::unimplemented("revoking a capability"))
-        })
-        .await
+        self.answer("RevokeCapability", request, grant::revoke).await
     }
 
     async fn list_capabilities(
         &self,
         request: Request<v1::ListCapabilitiesRequest>,
     ) -> Result<Response<v1::ListCapabilitiesResponse>, Status> {
-        self.answer("ListCapabilities", request, |_, _, _| async {
-            Err(Problem::unimplemented("listing capabilities"))
-        })
-        .await
+        self.answer("ListCapabilities", request, grant::list).await
+    }
+
+    async fn explain_capability(
+        &self,
+        request: Request<v1::ExplainCapabilityRequest>,
+    ) -> Result<Response<v1::ExplainCapabilityResponse>, Status> {
+        self.answer("ExplainCapability", request, explain::explain).await
     }
 
     async fn rollback(

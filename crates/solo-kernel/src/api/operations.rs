@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use solo_api::v1;
-use solo_types::{Problem, ServiceState, Tier, bounds};
+use solo_types::{Problem, Right, ServiceState, bounds};
 
-use super::access::Principal;
+use super::access::{Operation, Principal};
 use super::to_the_end;
 use crate::audit::Entry;
 use crate::boot;
@@ -40,12 +40,12 @@ pub(super) async fn deploy(
     principal: Principal,
     request: v1::DeployRequest,
 ) -> Result<v1::DeployResponse, Problem> {
-    let name = request.name.clone();
-    let entry = Entry::new(&principal.name(), "deploy", &clip(&name));
+    let entry = principal.entry("deploy", &clip(&request.name));
     let checked = async {
         kernel.check_open()?;
-        principal.must_be_owner("deploy")?;
         let spec = solo_api::deploy_spec(request)?;
+        principal.may_deploy(&kernel, spec.name.as_str(), spec.tier)?;
+        principal.may_give(&kernel, &spec.grants)?;
         // Maps are encoded in any order: the fingerprint takes the sorted, checked form. The key is
         // part of it, which does no harm: it is the same for the requests that are compared.
         let print = blake3::hash(format!("{spec:?}").as_bytes()).to_hex().to_string();
@@ -53,8 +53,11 @@ pub(super) async fn deploy(
     };
     let outcome = match checked.await {
         Ok((spec, print)) => {
-            let work = service::deploy(Arc::clone(&kernel), spec, print, principal.name());
-            to_the_end(work).await
+            let (kernel, entry) = (Arc::clone(&kernel), entry.clone());
+            to_the_end(async move {
+                service::deploy(kernel, spec, print, entry, principal.token()).await
+            })
+            .await
         }
         Err(problem) => Err(problem),
     };
@@ -92,10 +95,10 @@ pub(super) async fn update(
     principal: Principal,
     request: v1::UpdateRequest,
 ) -> Result<v1::UpdateResponse, Problem> {
-    let entry = Entry::new(&principal.name(), "update", &clip(&request.name));
+    let entry = principal.entry("update", &clip(&request.name));
     let checked = async {
         kernel.check_open()?;
-        principal.must_be_owner("update")?;
+        let service = principal.service_for(&kernel, &request.name, Right::Update)?;
         let strategy = match v1::UpdateStrategy::try_from(request.strategy) {
             Ok(v1::UpdateStrategy::Unspecified | v1::UpdateStrategy::Rolling) => Strategy::Rolling,
             Ok(v1::UpdateStrategy::Recreate) => Strategy::Recreate,
@@ -115,7 +118,6 @@ pub(super) async fn update(
             }
         };
         let spec = solo_api::update_spec(request)?;
-        let service = kernel.service(spec.name.as_str())?;
         let print = blake3::hash(format!("{spec:?} {strategy:?}").as_bytes()).to_hex().to_string();
         Ok((service, spec, strategy, print))
     };
@@ -162,21 +164,8 @@ pub(super) async fn kill(
     principal: Principal,
     request: v1::KillRequest,
 ) -> Result<v1::KillResponse, Problem> {
-    let entry =
-        Entry::new(&principal.name(), "kill", &clip(&request.name)).detail("force", request.force);
-    let found = principal.service_for(&kernel, &request.name, solo_types::Right::Kill);
-    let allowed = found.and_then(|service| {
-        if principal.is_token() && service.state.lock().spec.tier == Tier::System {
-            return Err(Problem::new(
-                solo_types::ProblemKind::PermissionDenied,
-                "SYSTEM_TIER",
-                "a service of the system tier is ended by the owner alone",
-            )
-            .remedy("ask the owner of this Solo"));
-        }
-        Ok(service)
-    });
-    let service = match allowed {
+    let entry = principal.entry("kill", &clip(&request.name)).detail("force", request.force);
+    let service = match principal.service_for(&kernel, &request.name, Right::Kill) {
         Ok(service) => service,
         Err(problem) => {
             audit_refusal(&kernel, entry, &problem).await;
@@ -199,7 +188,7 @@ pub(super) async fn shutdown(
     principal: Principal,
     request: v1::ShutdownRequest,
 ) -> Result<v1::ShutdownResponse, Problem> {
-    principal.must_be_owner("shut down")?;
+    principal.ask(&kernel, Operation::Shutdown)?;
     let timeout_ms = request.timeout_ms.unwrap_or(30_000);
     if timeout_ms > bounds::SHUTDOWN_TIMEOUT_MS_MAX {
         let rule =
@@ -207,7 +196,7 @@ pub(super) async fn shutdown(
         return Err(Problem::invalid("INVALID_TIMEOUT", "timeout_ms", &rule));
     }
     let services = u32::try_from(kernel.registry.count()).unwrap_or(u32::MAX);
-    let entry = Entry::new(&principal.name(), "shutdown", "node").detail("timeout_ms", timeout_ms);
+    let entry = principal.entry("shutdown", "node").detail("timeout_ms", timeout_ms);
     kernel.audit.append(entry).await?;
     // The answer goes out first; the heart ends the process that runs this task.
     tokio::spawn(async move {

@@ -8,7 +8,7 @@ use solo_api::v1;
 use solo_supervisor::{Node, NodeKind, Strategy};
 use solo_types::Problem;
 
-use super::access::Principal;
+use super::access::{Operation, Principal};
 use super::children::Children;
 use crate::kernel::{Kernel, TENANT};
 use crate::service::Service;
@@ -22,7 +22,7 @@ pub(super) async fn tree(
     principal: Principal,
     _request: v1::TreeRequest,
 ) -> Result<v1::TreeResponse, Problem> {
-    principal.must_be_owner("see the whole tree")?;
+    principal.ask(&kernel, Operation::Tree)?;
     let tree = kernel
         .tree
         .get()

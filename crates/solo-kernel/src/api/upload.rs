@@ -39,7 +39,7 @@ async fn receive(
     mut stream: Streaming<v1::UploadArtifactRequest>,
 ) -> Result<v1::UploadArtifactResponse, Problem> {
     kernel.check_open()?;
-    principal.must_be_owner("upload artifacts")?;
+    principal.may_bring_code(&kernel)?;
     let Some(Part::Header(header)) = next(&mut stream).await? else {
         return Err(Problem::invalid(
             "MISSING_HEADER",

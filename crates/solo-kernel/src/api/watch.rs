@@ -10,10 +10,11 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
 
 use super::WatchStream;
-use super::access::Principal;
+use super::access::{Operation, Principal};
 use crate::clock;
 use crate::kernel::Kernel;
 use crate::monitor::{Body, Filter, Position, Record};
+use crate::service::Service;
 
 /// Records that are read at a time.
 const PAGE_MAX: usize = 256;
@@ -26,6 +27,12 @@ const WATCHERS_MAX: usize = 1_024;
 
 /// Between two samples of figures.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Between two looks at whether a token has expired; that it was revoked is seen at once.
+const LAPSE_INTERVAL: Duration = Duration::from_millis(500);
+
+/// The last word of a stream whose token is over is waited for so long.
+const LAPSE_TOLD_WITHIN: Duration = Duration::from_secs(5);
 
 /// Newest records that `tail` can ask for.
 const TAIL_MAX: u32 = 100_000;
@@ -46,11 +53,8 @@ pub(super) async fn watch(
     principal: Principal,
     request: v1::WatchRequest,
 ) -> Result<WatchStream, Problem> {
-    if principal.is_token() {
-        // A glob could name more than the token covers: a token watches one service by its name.
-        principal.service_for(&kernel, &request.service, Right::Read)?;
-    }
     let watching = watching(&request)?;
+    let scope = scope(&kernel, principal, &request.service)?;
     let position = match request.tail {
         Some(_) if request.cursor > 0 => {
             let rule = "`tail` and `cursor` exclude each other";
@@ -84,8 +88,13 @@ pub(super) async fn watch(
             let out = out.clone();
             async move {
                 tokio::select! {
-                    () = pump(&kernel, &watching, position, &out) => {}
+                    () = pump(&kernel, &watching, &scope, position, &out) => {}
                     () = out.closed() => {}
+                    problem = lapsed(&kernel, &scope) => {
+                        let status = solo_api::status_from_problem(&problem);
+                        // Who does not read has a full stream, and nothing more to read than that.
+                        let _gone = tokio::time::timeout(LAPSE_TOLD_WITHIN, out.send(Err(status))).await;
+                    }
                 }
             }
         });
@@ -97,6 +106,61 @@ pub(super) async fn watch(
         }
     });
     Ok(Box::pin(ReceiverStream::new(stream)))
+}
+
+/// What of that which matches a watcher may see.
+enum Scope {
+    /// Everything, the node's own records included.
+    All(Principal),
+    /// One service: not a later one of its name.
+    One(Principal, Arc<Service>),
+    /// Whatever they may read about, asked for each record.
+    Some(Principal),
+}
+
+/// Finds out what a watcher may see of what the glob names.
+fn scope(kernel: &Kernel, principal: Principal, glob: &str) -> Result<Scope, Problem> {
+    if principal.ask(kernel, Operation::Records).is_ok() {
+        return Ok(Scope::All(principal));
+    }
+    if !glob.is_empty() && !glob.contains(['*', '?']) {
+        let service = principal.service_for(kernel, glob, Right::Read)?;
+        return Ok(Scope::One(principal, service));
+    }
+    principal.still_there(kernel)?;
+    Ok(Scope::Some(principal))
+}
+
+impl Scope {
+    /// Whether a record about this name (empty: the node) may be seen.
+    fn sees(&self, kernel: &Kernel, name: &str) -> bool {
+        match self {
+            Self::All(_) | Self::One(..) => true,
+            Self::Some(principal) => !name.is_empty() && principal.may_read_name(kernel, name),
+        }
+    }
+
+    /// Whether the stream may go on.
+    fn still(&self, kernel: &Kernel) -> Result<(), Problem> {
+        match self {
+            Self::All(principal) => principal.ask(kernel, Operation::Records),
+            Self::One(principal, service) => principal.still_may_read(kernel, service),
+            Self::Some(principal) => principal.still_there(kernel),
+        }
+    }
+}
+
+/// Ends once the watcher may not see anything of it any more.
+async fn lapsed(kernel: &Kernel, scope: &Scope) -> Problem {
+    let mut revocations = kernel.holdings.revocations();
+    loop {
+        revocations.mark_unchanged();
+        if let Err(problem) = scope.still(kernel) {
+            return problem;
+        }
+        // The sender lives as long as the kernel.
+        let _ = tokio::time::timeout(LAPSE_INTERVAL, revocations.changed()).await;
+    }
 }
 
 fn watching(request: &v1::WatchRequest) -> Result<Watching, Problem> {
@@ -124,7 +188,13 @@ fn watching(request: &v1::WatchRequest) -> Result<Watching, Problem> {
     Ok(Watching { filter, metrics, follow: request.follow })
 }
 
-async fn pump(kernel: &Kernel, watching: &Watching, mut position: Position, out: &Out) {
+async fn pump(
+    kernel: &Kernel,
+    watching: &Watching,
+    scope: &Scope,
+    mut position: Position,
+    out: &Out,
+) {
     let mut latest = kernel.monitor.latest();
     let mut sample = tokio::time::interval(SAMPLE_INTERVAL);
     loop {
@@ -139,7 +209,7 @@ async fn pump(kernel: &Kernel, watching: &Watching, mut position: Position, out:
                     return;
                 }
             }
-            for record in &page.records {
+            for record in page.records.iter().filter(|r| scope.sees(kernel, &r.service)) {
                 if out.send(Ok(of_record(record))).await.is_err() {
                     return;
                 }
@@ -149,7 +219,7 @@ async fn pump(kernel: &Kernel, watching: &Watching, mut position: Position, out:
             }
         }
         if watching.metrics && !watching.follow {
-            send_samples(kernel, watching, &position, out).await;
+            send_samples(kernel, watching, scope, &position, out).await;
         }
         if !watching.follow {
             return;
@@ -157,7 +227,7 @@ async fn pump(kernel: &Kernel, watching: &Watching, mut position: Position, out:
         tokio::select! {
             changed = latest.changed() => if changed.is_err() { return },
             _ = sample.tick(), if watching.metrics => {
-                if !send_samples(kernel, watching, &position, out).await {
+                if !send_samples(kernel, watching, scope, &position, out).await {
                     return;
                 }
             }
@@ -204,12 +274,14 @@ fn of_record(record: &Record) -> v1::WatchResponse {
 async fn send_samples(
     kernel: &Kernel,
     watching: &Watching,
+    scope: &Scope,
     position: &Position,
     out: &Out,
 ) -> bool {
     let figures = kernel.figures.recent(kernel).await;
     for service in kernel.registry.all() {
-        if !glob_matches(&watching.filter.service, service.name.as_str()) {
+        let name = service.name.as_str();
+        if !glob_matches(&watching.filter.service, name) || !scope.sees(kernel, name) {
             continue;
         }
         let Some(figures) = figures.get(&service.id.to_string()) else { continue };

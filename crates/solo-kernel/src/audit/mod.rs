@@ -49,6 +49,12 @@ impl Entry {
         })
     }
 
+    /// Notes what the client calls the request.
+    pub(crate) fn request_id(mut self, id: &str) -> Self {
+        id.clone_into(&mut self.0.request_id);
+        self
+    }
+
     /// Marks it as refused.
     pub(crate) fn refused(mut self, reason: &str) -> Self {
         self.0.outcome = format!("refused: {reason}");

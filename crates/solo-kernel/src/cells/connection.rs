@@ -7,6 +7,7 @@ use std::time::Duration;
 use solo_api::cell::v1 as wire;
 use solo_api::cell::v1::cell_service_client::CellServiceClient;
 use solo_api::{Endpoint, connect_channel};
+use solo_types::Grant;
 use solo_types::{Problem, ProblemKind};
 use tonic::transport::Channel;
 
@@ -169,6 +170,16 @@ impl CellHandle {
         let request =
             wire::RouteRequest { service, name, instances, weights: Vec::new(), replacing };
         within(self.client.clone().route(request)).await.map(|_| ())
+    }
+
+    /// Replaces what a service may do to others.
+    pub(crate) async fn set_grants(
+        &self,
+        service: String,
+        grants: &[Grant],
+    ) -> Result<(), Problem> {
+        let request = wire::SetGrantsRequest { service, grants: solo_api::cell_grants(grants) };
+        within(self.client.clone().set_grants(request)).await.map(|_| ())
     }
 
     /// Takes the route of a service away: its name is not known any more.

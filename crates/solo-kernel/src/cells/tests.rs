@@ -85,6 +85,13 @@ impl CellService for FakeCell {
         unused()
     }
 
+    async fn set_grants(
+        &self,
+        _request: Request<wire::SetGrantsRequest>,
+    ) -> Result<Response<wire::SetGrantsResponse>, Status> {
+        unused()
+    }
+
     async fn route(
         &self,
         _request: Request<wire::RouteRequest>,

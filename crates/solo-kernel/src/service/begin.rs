@@ -4,6 +4,7 @@
 use solo_types::{Exit, ExitReason, InstanceState, Problem, ServiceState};
 
 use super::Service;
+use super::giving::Start;
 use super::state::InstanceView;
 use crate::cells::CellHandle;
 use crate::clock;
@@ -71,6 +72,10 @@ impl Service {
             cell.stop(ids, true, None, 0, "updated").await?;
             self.with_state(|state| state.remove(&surplus));
         }
+        if !keep.is_empty() {
+            // They may have missed a revocation, if this kernel is not the one that started them.
+            self.tell_grants_to(kernel, cell).await?;
+        }
         if !missing.is_empty() {
             self.start(kernel, cell, &missing).await?;
         }
@@ -99,9 +104,10 @@ impl Service {
                 return Err(problem);
             }
         };
-        let message = solo_api::cell_spec(self.id, revision, &spec, compiled.path);
-        let ids = numbers.iter().map(|number| self.instance_id(*number)).collect();
-        match cell.start(message, ids).await {
+        let instances = numbers.iter().map(|number| self.instance_id(*number)).collect();
+        let (service, artifact) = (self.id, compiled.path);
+        let start = Start { service, revision, spec: &spec, artifact, instances };
+        match start.run(kernel, cell).await {
             Ok(()) => {
                 self.with_state(|state| state.started(numbers));
                 Ok(())

@@ -9,11 +9,13 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use solo_api::cell::v1 as wire;
 use solo_api::{CodeSource, DeploySpec};
+use solo_capability::Token;
 use solo_types::{
     Digest, Export, InstanceState, Problem, ProblemKind, RestartMode, ServiceId, ServiceKind,
     ServiceSpec,
 };
 
+use super::giving::{Given, Start};
 use super::state::State;
 use super::{Reservation, Service};
 use crate::audit::Entry;
@@ -155,7 +157,8 @@ pub(crate) async fn deploy(
     kernel: Arc<Kernel>,
     request: DeploySpec,
     fingerprint: String,
-    principal: String,
+    entry: Entry,
+    from: &Token,
 ) -> Result<Deployed, Problem> {
     let began = Instant::now();
     let key = request.idempotency_key.clone();
@@ -183,8 +186,8 @@ pub(crate) async fn deploy(
         return Ok(answer);
     }
     let starting = Starting { kernel: &kernel, spec, compiled_path: compiled.path, began };
-    let entry = Entry::new(&principal, "deploy", &answer.service).detail("digest", digest);
-    starting.run(reservation, &key, &fingerprint, entry, answer).await
+    let entry = entry.detail("digest", digest);
+    starting.run(reservation, &key, &fingerprint, (entry, from), answer).await
 }
 
 fn specify(request: DeploySpec, digest: Digest, compiled: &Compiled) -> ServiceSpec {
@@ -228,7 +231,7 @@ impl Starting<'_> {
         reservation: Reservation,
         key: &str,
         fingerprint: &str,
-        entry: Entry,
+        (entry, from): (Entry, &Token),
         mut answer: Deployed,
     ) -> Result<Deployed, Problem> {
         let kernel = self.kernel;
@@ -241,6 +244,7 @@ impl Starting<'_> {
         let latest =
             kernel.store.run(move |t| store::latest_revision_of_name(t, &tenant, &wanted)).await?;
         answer.revision = latest + 1;
+        let given = Given::give(kernel, from, id, &self.spec.grants)?;
         let started = Instant::now();
         if let Err(problem) = self.start(id, answer.revision, &numbers).await {
             kernel.metrics.deployments.with_label_values(&["failed"]).inc();
@@ -257,7 +261,7 @@ impl Starting<'_> {
             .observe(answer.timing.start.as_secs_f64() * 1_000.0);
         answer.timing.total = self.began.elapsed();
         let row = answer_row(key, fingerprint, &answer)?;
-        let service = match self.write(id, answer.revision, entry, row).await {
+        let service = match self.write(id, answer.revision, entry, (row, &given)).await {
             Ok(service) => service,
             Err(problem) => {
                 self.undo(id, &numbers).await;
@@ -265,6 +269,7 @@ impl Starting<'_> {
                 return Err(problem);
             }
         };
+        given.keep();
         self.publish(&service, numbers).await;
         drop(reservation);
         kernel.metrics.deployments.with_label_values(&["ready"]).inc();
@@ -276,8 +281,14 @@ impl Starting<'_> {
 
     async fn start(&self, id: ServiceId, revision: u64, numbers: &[u64]) -> Result<(), Problem> {
         let cell = self.kernel.host.ready().await?;
-        let spec = solo_api::cell_spec(id, revision, &self.spec, self.compiled_path.clone());
-        let started = cell.start(spec, ids(id, numbers)).await;
+        let start = Start {
+            service: id,
+            revision,
+            spec: &self.spec,
+            artifact: self.compiled_path.clone(),
+            instances: ids(id, numbers),
+        };
+        let started = start.run(self.kernel, &cell).await;
         if started.is_err() {
             // The cell promises that nothing remains; a start that was cut off it cannot promise.
             self.undo(id, numbers).await;
@@ -299,7 +310,7 @@ impl Starting<'_> {
         id: ServiceId,
         revision: u64,
         entry: Entry,
-        answer: Option<IdempotencyRow>,
+        (answer, given): (Option<IdempotencyRow>, &Given),
     ) -> Result<Arc<Service>, Problem> {
         let now = clock::unix_ms();
         self.kernel.audit.append(entry).await?;
@@ -313,11 +324,14 @@ impl Starting<'_> {
             created_at: now,
             updated_at: now,
         };
-        let written = row.clone();
+        let (written, grants) = (row.clone(), given.rows().to_vec());
         self.kernel
             .store
             .run(move |t| {
                 store::insert_service(t, &written)?;
+                for grant in &grants {
+                    store::insert_grant(t, grant)?;
+                }
                 if let Some(answer) = &answer {
                     store::put_idempotent(t, answer)?;
                 }

@@ -5,6 +5,7 @@ use crate::cells::CellHandle;
 use crate::clock;
 use crate::kernel::Kernel;
 use crate::store;
+use solo_capability::Principal;
 use solo_types::{Problem, ServiceState};
 
 impl Service {
@@ -24,7 +25,14 @@ impl Service {
             state.outcome(ServiceState::Killed, Vec::new())
         };
         let (id, now) = (self.id, clock::unix_ms());
-        let written = kernel.store.run(move |t| store::kill_service(t, id, &outcome, now)).await;
+        let holder = Principal::service(id).to_string();
+        let written = kernel
+            .store
+            .run(move |t| {
+                store::kill_service(t, id, &outcome, now)?;
+                store::forget_holder(t, &holder)
+            })
+            .await;
         if let Err(error) = written {
             self.with_state(|state| state.ending = false);
             if let Some(cell) = &cell {
@@ -43,6 +51,7 @@ impl Service {
             None => false,
         };
         kernel.registry.remove(self);
+        kernel.holdings.forget(id);
         let how = if forced || force { "ended by force" } else { "ended gracefully" };
         kernel.monitor.event(self.name.as_str(), "", "killed", how);
         Ok(forced)

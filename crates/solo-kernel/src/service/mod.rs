@@ -5,6 +5,7 @@ pub(crate) mod actor;
 mod begin;
 mod deploy;
 mod end;
+mod giving;
 mod registry;
 mod state;
 mod update;

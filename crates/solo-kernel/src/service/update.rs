@@ -14,6 +14,7 @@ use solo_types::{Digest, Export, InstanceState, Problem, ProblemKind, ServiceSpe
 
 use super::Service;
 use super::deploy::{Timing, answer_row, prepare};
+use super::giving::Start;
 use crate::cells::CellHandle;
 use crate::clock;
 use crate::kernel::Kernel;
@@ -257,14 +258,15 @@ impl Service {
             Arc::clone(&self.state.lock().spec)
         };
         let compiled = kernel.compilers.compile(spec.digest, "", &cell.engine).await?;
-        let message = solo_api::cell_spec(self.id, revision, &spec, compiled.path);
         let numbers = self.with_state(|state| {
             let numbers = state.take_numbers(u64::from(count));
             state.add_starting(&numbers, revision);
             numbers
         });
-        let ids = numbers.iter().map(|number| self.instance_id(*number)).collect();
-        match cell.start(message, ids).await {
+        let instances = numbers.iter().map(|number| self.instance_id(*number)).collect();
+        let (service, artifact) = (self.id, compiled.path);
+        let start = Start { service, revision, spec: &spec, artifact, instances };
+        match start.run(kernel, cell).await {
             Ok(()) => {
                 self.with_state(|state| state.started(&numbers));
                 Ok(())

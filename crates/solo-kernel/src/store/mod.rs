@@ -5,6 +5,7 @@
 //! that one that fails does not take the others along. A job is answered after the commit: what was
 //! answered is on disk. The thread holds no state that the database does not have.
 
+mod held;
 mod rows;
 mod schema;
 
@@ -15,14 +16,17 @@ use rusqlite::{Connection, Transaction};
 use solo_types::Problem;
 use tokio::sync::{mpsc, oneshot};
 
-pub(crate) use rows::{
-    CompiledArtifact, GrantRow, IdempotencyRow, Outcome, RolloutRow, ServiceRow, Tombstone,
+pub(crate) use held::{
+    HeldRow, LinkRow, RevokedRow, forget_holder, give_services, insert_grant, load_grants, revoke,
+    services_hold_grants,
 };
 pub(crate) use rows::{
-    find_compiled, find_idempotent, find_tombstone, finish_rollout, forget_old, insert_grant,
-    insert_service, kill_service, latest_revision_of_name, load_services, load_tombstones, node,
-    put_compiled, put_idempotent, referenced_digests, reserve_service_numbers, set_outcome,
-    start_rollout,
+    CompiledArtifact, IdempotencyRow, Outcome, RolloutRow, ServiceRow, Tombstone,
+};
+pub(crate) use rows::{
+    find_compiled, find_idempotent, find_tombstone, finish_rollout, forget_old, insert_service,
+    kill_service, latest_revision_of_name, load_services, load_tombstones, node, put_compiled,
+    put_idempotent, referenced_digests, reserve_service_numbers, set_outcome, start_rollout,
 };
 
 /// Jobs that may wait for the thread. Each API operation has at most one, so this bounds the
@@ -166,7 +170,7 @@ mod tests {
         let insert = |id: &'static str, fail: bool| {
             store.run(move |t| {
                 t.execute(
-                    "INSERT INTO grants (id, service, rights, expires_at) VALUES (?1, 's', '', 0)",
+                    "INSERT INTO grants (id, holder, links, expires_at) VALUES (?1, 's', '', 0)",
                     [id],
                 )?;
                 if fail { Err(StoreError::Row("wanted".into())) } else { Ok(()) }

@@ -80,15 +80,6 @@ pub(crate) struct IdempotencyRow {
     pub(crate) at: u64,
 }
 
-/// A token that was issued.
-#[derive(Debug, Clone)]
-pub(crate) struct GrantRow {
-    pub(crate) id: String,
-    pub(crate) service: ServiceId,
-    pub(crate) rights: String,
-    pub(crate) expires_at: u64,
-}
-
 fn json<T: Serialize>(value: &T) -> Result<String, StoreError> {
     serde_json::to_string(value).map_err(|error| StoreError::Row(error.to_string()))
 }
@@ -397,15 +388,6 @@ pub(crate) fn put_idempotent(
     Ok(())
 }
 
-/// Keeps the id of a token that is about to be issued.
-pub(crate) fn insert_grant(connection: &Connection, row: &GrantRow) -> Result<(), StoreError> {
-    connection.execute(
-        "INSERT INTO grants (id, service, rights, expires_at) VALUES (?1, ?2, ?3, ?4)",
-        params![row.id, row.service.to_string(), row.rights, signed(row.expires_at)],
-    )?;
-    Ok(())
-}
-
 /// Forgets what has had its time: old keys, expired grants, all but the newest tombstones.
 /// Returns the services that were forgotten.
 pub(crate) fn forget_old(connection: &Connection, now: u64) -> Result<Vec<ServiceId>, StoreError> {
@@ -414,7 +396,7 @@ pub(crate) fn forget_old(connection: &Connection, now: u64) -> Result<Vec<Servic
              (SELECT key FROM idempotency ORDER BY at DESC LIMIT ?2)",
         params![signed(now.saturating_sub(IDEMPOTENCY_TTL_MS)), signed(IDEMPOTENCY_ROWS_MAX)],
     )?;
-    connection.execute("DELETE FROM grants WHERE expires_at < ?1", [signed(now / 1_000)])?;
+    super::held::forget_expired(connection, now / 1_000)?;
     let mut statement = connection.prepare(
         "DELETE FROM services WHERE killed = 1 AND id NOT IN
              (SELECT id FROM services WHERE killed = 1 ORDER BY updated_at DESC LIMIT ?1)

@@ -7,7 +7,7 @@ use solo_types::NodeId;
 use super::StoreError;
 
 /// Version of the schema that this build writes, kept in `PRAGMA user_version`.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 const TABLES: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -55,11 +55,21 @@ CREATE TABLE idempotency (
     at          INTEGER NOT NULL
 ) STRICT;
 
+";
+
+/// Since version 2. Tokens of version 1 were of another kind, which is refused: only their ids were kept.
+const GRANTS: &str = "
+DROP TABLE IF EXISTS grants;
 CREATE TABLE grants (
     id          TEXT PRIMARY KEY,
-    service     TEXT NOT NULL,
-    rights      TEXT NOT NULL,
-    expires_at  INTEGER NOT NULL
+    holder      TEXT NOT NULL,
+    links       TEXT NOT NULL,              -- JSON; from the owner's grant to this one
+    expires_at  INTEGER                     -- Unix seconds
+) STRICT;
+CREATE INDEX grants_holder ON grants (holder);
+CREATE TABLE revoked (
+    id          TEXT PRIMARY KEY,
+    expires_at  INTEGER                     -- Unix seconds from which on it need not be kept
 ) STRICT;
 ";
 
@@ -82,11 +92,21 @@ pub(super) fn prepare(connection: &mut Connection) -> Result<(), StoreError> {
         0 => {
             let transaction = connection.transaction()?;
             transaction.execute_batch(TABLES)?;
+            transaction.execute_batch(GRANTS)?;
             transaction.execute_batch(INDEXES)?;
             transaction.execute(
-                "INSERT INTO meta (key, value) VALUES ('node', ?1), ('next_service', '1')",
+                "INSERT INTO meta (key, value)
+                 VALUES ('node', ?1), ('next_service', '1'), ('services_hold_grants', '1')",
                 [NodeId(random_node()?).to_string()],
             )?;
+            transaction.pragma_update(None, "user_version", VERSION)?;
+            transaction.commit()?;
+            Ok(())
+        }
+        1 => {
+            let transaction = connection.transaction()?;
+            transaction.execute_batch(GRANTS)?;
+            transaction.execute_batch(INDEXES)?;
             transaction.pragma_update(None, "user_version", VERSION)?;
             transaction.commit()?;
             Ok(())

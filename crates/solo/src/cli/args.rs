@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use super::{Failure, Output};
-use super::{audit, call, code, deploy, doctor, failure, services, shutdown, up, update, watch};
+use super::{
+    audit, call, code, deploy, doctor, explain, failure, services, shutdown, token, up, update,
+    watch,
+};
 use crate::output::Format;
 
 /// Bulletproof services on demand
@@ -36,7 +39,8 @@ pub(crate) struct Global {
     // Not by clap: the variable must not decide where `up` listens.
     #[arg(long, global = true, value_name = "ADDR")]
     pub(crate) api: Option<String>,
-    /// Token of `solo grant` to act with [env: SOLO_TOKEN]; without one the request is the owner's
+    /// Token to act with [env: SOLO_TOKEN] [default, over the socket in the home: the owner's, from
+    /// keys/admin.token in the home]
     #[arg(long, global = true, value_name = "TOKEN")]
     pub(crate) token: Option<String>,
     /// How to print results and errors
@@ -67,8 +71,12 @@ pub(crate) enum Command {
     Logs(watch::Logs),
     /// Replace the code or the settings of a service
     Update(Box<update::Update>),
-    /// Issue a token for rights on a service
-    Grant(services::Grant),
+    /// Issue a token for rights on a service (the same as `solo token mint`)
+    Grant(token::Mint),
+    /// Make, narrow, explain and end tokens
+    Token(token::Token),
+    /// Tell whether somebody may do something, and by which grants
+    Explain(explain::Explain),
     /// Draw the tree of supervisors, cells, services and instances
     Tree(services::Tree),
     /// Store code without deploying it

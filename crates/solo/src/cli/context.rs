@@ -58,9 +58,23 @@ impl Context {
     /// Connects.
     pub(crate) async fn client(&self) -> Result<Client, Failure> {
         let client = Client::connect(&self.endpoint).await.map_err(|error| self.refused(&error))?;
-        match &self.token {
+        match self.token() {
             Some(token) => client.with_token(token.trim()).map_err(|error| self.refused(&error)),
+            // It is the kernel that says that there is none, and what to do about it.
             None => Ok(client),
+        }
+    }
+
+    /// The token to act with: the one that was named, else the owner's of this home, for whoever can
+    /// read it. That one goes to the socket of its home only, as who listens elsewhere may be anybody.
+    fn token(&self) -> Option<String> {
+        if self.token.is_some() {
+            return self.token.clone();
+        }
+        let home = self.home.as_ref().ok()?;
+        match &self.endpoint {
+            Endpoint::Unix(path) if *path == api_socket(home) => solo_api::admin_token(home).ok(),
+            _ => None,
         }
     }
 
@@ -69,7 +83,10 @@ impl Context {
             ConnectError::Unreachable { source, .. } => self.unreachable(&chain(source)),
             ConnectError::Address(_) => Failure::usage(chain(error), "give --api as HOST:PORT"),
             ConnectError::Token => {
-                Failure::usage(chain(error), "give --token as `solo grant` printed it")
+                Failure::usage(chain(error), "give --token as `solo token mint` printed it")
+            }
+            ConnectError::NoAdminToken { .. } => {
+                Failure::usage(chain(error), "give a token with --token or SOLO_TOKEN")
             }
         }
     }
@@ -122,7 +139,7 @@ fn variable(name: &str) -> Result<Option<String>, Failure> {
     match std::env::var_os(name).map(OsString::into_string) {
         None => Ok(None),
         Some(Ok(value)) => Ok(Some(value).filter(|value| !value.is_empty())),
-        // Not as if it were unset: without a token the request would be the owner's.
+        // Not as if it were unset: the request would be the owner's.
         Some(Err(_)) => Err(Failure::usage(format!("{name} is not UTF-8"), "set it anew")),
     }
 }

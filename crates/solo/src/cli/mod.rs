@@ -18,12 +18,14 @@ mod code;
 mod context;
 mod deploy;
 mod doctor;
+mod explain;
 mod failure;
 mod maps;
 mod node;
 mod services;
 mod settings;
 mod shutdown;
+mod token;
 mod up;
 mod update;
 mod values;
@@ -73,6 +75,8 @@ async fn remote(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Logs(command) => command.run(context).await,
         Command::Update(command) => command.run(context).await,
         Command::Grant(command) => command.run(context).await,
+        Command::Token(command) => command.run(context).await,
+        Command::Explain(command) => command.run(context).await,
         Command::Tree(command) => command.run(context).await,
         Command::Upload(command) => command.run(context).await,
         Command::Shutdown(command) => command.run(context).await,

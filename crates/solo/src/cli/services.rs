@@ -11,7 +11,7 @@ use solo_types::bounds;
 
 use super::Failure;
 use super::context::{Context, DEADLINE, answer};
-use super::values::{RightName, check_unique, milliseconds, pair, seconds};
+use super::values::{check_unique, milliseconds, pair};
 use crate::output::{Spinner, list_text, one_line, status_text, tree_text};
 
 /// Arguments of `solo status`.
@@ -164,49 +164,6 @@ async fn shutdown_timeout(client: &solo_api::Client, name: &str) -> Duration {
     Duration::from_millis(
         timeout_ms.unwrap_or_else(|| solo_types::Limits::default().shutdown_timeout_ms),
     )
-}
-
-/// Arguments of `solo grant`.
-#[derive(Debug, Args)]
-pub(crate) struct Grant {
-    /// Name of the service
-    #[arg(value_name = "NAME")]
-    name: String,
-    /// Rights on it, separated by commas
-    #[arg(value_name = "RIGHT", required = true, value_delimiter = ',')]
-    rights: Vec<RightName>,
-    /// Time until the token expires, seconds or 1h [default: 1h]
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = seconds("ttl_seconds"))]
-    ttl: Option<u64>,
-}
-
-#[derive(Debug, Serialize)]
-struct GrantJson {
-    token: String,
-    id: String,
-    expires_at: Option<String>,
-}
-
-impl Grant {
-    pub(crate) async fn run(self, context: &Context) -> Result<(), Failure> {
-        let client = context.client().await?;
-        let message = v1::GrantCapabilityRequest {
-            service: self.name,
-            rights: self.rights.into_iter().map(RightName::number).collect(),
-            ttl_seconds: self.ttl,
-        };
-        let request = client.request(message, DEADLINE);
-        let response = answer(DEADLINE, client.grpc().grant_capability(request)).await?;
-        let json = GrantJson {
-            token: response.token,
-            id: response.id,
-            expires_at: response.expires_at.as_ref().map(ToString::to_string),
-        };
-        // Only the token goes to standard output, so that `TOKEN=$(solo grant ...)` works.
-        let expires_at = json.expires_at.as_deref().unwrap_or("never");
-        context.output.note(&format!("id {}, expires {expires_at}", json.id));
-        context.output.show(&json, |grant| format!("{}\n", grant.token))
-    }
 }
 
 /// Arguments of `solo tree`.

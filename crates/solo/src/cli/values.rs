@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use clap::ValueEnum;
 use solo_api::v1;
+use solo_types::Right;
 
 use super::Failure;
 
@@ -99,9 +100,22 @@ pub(crate) enum RightName {
     Send,
     Kill,
     Execute,
+    Grant,
 }
 
 impl RightName {
+    /// The right itself.
+    pub(crate) fn right(self) -> Right {
+        match self {
+            Self::Read => Right::Read,
+            Self::Call => Right::Call,
+            Self::Send => Right::Send,
+            Self::Kill => Right::Kill,
+            Self::Execute => Right::Execute,
+            Self::Grant => Right::Grant,
+        }
+    }
+
     /// The number on the wire.
     pub(crate) fn number(self) -> i32 {
         let right = match self {
@@ -110,6 +124,7 @@ impl RightName {
             Self::Send => v1::Right::Send,
             Self::Kill => v1::Right::Kill,
             Self::Execute => v1::Right::Execute,
+            Self::Grant => v1::Right::Grant,
         };
         right as i32
     }

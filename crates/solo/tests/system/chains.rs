@@ -146,9 +146,11 @@ async fn a_chain_over_http() {
     let client = solo.answering().await;
     client.deploy(deploy("adder", ADDER)).await.expect("deploy");
     let address = solo.addresses()["gateway"].as_str().expect("gateway").to_owned();
+    let token = solo.admin_token();
     let ask = async |headers: &str| {
         let request = format!(
             "POST /v1/services/adder/call/add HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
+             authorization: Bearer {token}\r\n\
              content-type: application/json\r\ncontent-length: 6\r\n{headers}\r\n[1, 2]"
         );
         let mut stream = tokio::net::TcpStream::connect(&address).await.expect("connect");

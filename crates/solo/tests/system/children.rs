@@ -138,8 +138,7 @@ async fn a_child_that_crashes_is_its_parents_business() {
     });
     assert!(lines.count() >= 1);
     // What children take is their parent's; what they count is nobody's else.
-    let address = solo.addresses()["metrics"].as_str().expect("metrics").to_owned();
-    let (_, text) = crate::gateway::get(&address, "/metrics").await.expect("metrics");
+    let text = solo.metrics().await;
     for line in [
         "solo_service_children{service=\"parent\"} 4",
         "solo_service_children{service=\"worker\"} 0",

@@ -67,6 +67,7 @@ async fn all_run(client: &solo_api::Client) {
             states: vec![v1::ServiceState::Running.into()],
             ..v1::ListRequest::default()
         };
+        let request = client.request(request, std::time::Duration::from_secs(10));
         let answer = client.grpc().list(request).await.ok()?;
         (answer.into_inner().services.len() == 500).then_some(())
     })

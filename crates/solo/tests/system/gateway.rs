@@ -21,6 +21,15 @@ pub(crate) async fn get(address: &str, path: &str) -> Option<(u16, String)> {
         .await
 }
 
+/// The same with a token.
+pub(crate) async fn get_as(address: &str, path: &str, token: &str) -> Option<(u16, String)> {
+    let request = format!(
+        "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\
+         authorization: Bearer {token}\r\n\r\n"
+    );
+    http(address, &request).await
+}
+
 async fn post(address: &str, path: &str, headers: &str, body: &str) -> (u16, String) {
     let length = body.len();
     let request = format!(
@@ -42,16 +51,24 @@ async fn calls_over_http() {
         get(&address, "/healthz").await.filter(|(code, _)| *code == 200)
     })
     .await;
-    let (code, body) = post(&address, "/v1/services/adder/call/add", JSON, "[20, 22]").await;
+    let token = solo.admin_token();
+    let bearer = format!("authorization: Bearer {token}");
+    let json = format!("{JSON}\r\n{bearer}");
+    let (code, body) = post(&address, "/v1/services/adder/call/add", &json, "[20, 22]").await;
     assert_eq!((code, body.trim()), (200, "42"));
-    let bytes = "host: 127.0.0.1\r\ncontent-type: application/octet-stream";
-    let (code, body) = post(&address, "/v1/services/counter/call", bytes, "add 5").await;
+    let bytes = format!("host: 127.0.0.1\r\ncontent-type: application/octet-stream\r\n{bearer}");
+    let (code, body) = post(&address, "/v1/services/counter/call", &bytes, "add 5").await;
     assert_eq!((code, body.as_str()), (200, "5"));
-    let (code, body) = get(&address, "/v1/services").await.expect("an answer");
+    let (code, body) = get_as(&address, "/v1/services", &token).await.expect("an answer");
     assert_eq!(code, 200);
     assert!(body.contains("adder") && body.contains("counter"), "{body}");
-    let (code, body) = get(&address, "/v1/services/adder").await.expect("an answer");
+    let (code, body) = get_as(&address, "/v1/services/adder", &token).await.expect("an answer");
     assert!(code == 200 && body.contains("running"), "{body}");
+    // The gateway has no authority of its own.
+    for path in ["/v1/services", "/v1/services/adder"] {
+        let (code, body) = get(&address, path).await.expect("an answer");
+        assert!(code == 401 && body.contains("TOKEN_MISSING"), "{body}");
+    }
 }
 
 #[tokio::test]
@@ -62,10 +79,13 @@ async fn what_the_gateway_refuses() {
     let address = solo.addresses()["gateway"].as_str().expect("gateway").to_owned();
     let add = "/v1/services/adder/call/add";
     let json = "content-type: application/json";
+    let owner = format!("{JSON}\r\nauthorization: Bearer {}", solo.admin_token());
+    let owner = owner.as_str();
     for (path, headers, body, expected, reason) in [
-        (add, JSON, "[1]", 400, "BAD_ARGUMENTS"),
-        ("/v1/services/nobody/call/add", JSON, "[]", 404, "NO_SUCH_SERVICE"),
-        ("/v1/services/adder/call/nothing", JSON, "[]", 404, "NO_SUCH_FUNCTION"),
+        (add, owner, "[1]", 400, "BAD_ARGUMENTS"),
+        ("/v1/services/nobody/call/add", owner, "[]", 404, "NO_SUCH_SERVICE"),
+        ("/v1/services/adder/call/nothing", owner, "[]", 404, "NO_SUCH_FUNCTION"),
+        (add, JSON, "[1, 2]", 401, "TOKEN_MISSING"),
         ("/v2/other", JSON, "[]", 404, ""),
         // A page of another site, by its own name or by a name that it made point here.
         (add, &format!("host: evil.example\r\n{json}"), "[1, 2]", 403, ""),

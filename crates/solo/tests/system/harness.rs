@@ -6,7 +6,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use solo_api::{Client, Endpoint, v1};
+use solo_api::{Client, v1};
 use tempfile::TempDir;
 
 /// The longest that a test waits for a state. A machine that is busy with other tests is slow.
@@ -110,14 +110,28 @@ impl Solo {
 
     /// A client over the Unix socket, once the API answers.
     pub(crate) async fn answering(&self) -> Client {
-        let endpoint = Endpoint::Unix(self.home().join("run/api.sock"));
         eventually("the API answers", || async {
-            let client = Client::connect(&endpoint).await.ok()?;
+            let client = Client::connect_home(self.home()).await.ok()?;
             let request = client.request(v1::ListRequest::default(), Duration::from_secs(5));
             client.grpc().list(request).await.ok()?;
             Some(client)
         })
         .await
+    }
+
+    /// The owner's token.
+    pub(crate) fn admin_token(&self) -> String {
+        solo_api::admin_token(self.home()).expect("a token")
+    }
+
+    /// The figures of everything, as the owner sees them.
+    pub(crate) async fn metrics(&self) -> String {
+        let address = self.addresses()["metrics"].as_str().expect("metrics").to_owned();
+        let (code, text) = crate::gateway::get_as(&address, "/metrics", &self.admin_token())
+            .await
+            .expect("metrics");
+        assert_eq!(code, 200, "{text}");
+        text
     }
 
     /// What the heart wrote about where things are.

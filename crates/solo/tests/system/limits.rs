@@ -138,12 +138,11 @@ async fn told(solo: &Solo, client: &Client, service: &str, limit: &str, action: 
     .await;
     assert_eq!(record["outcome"], action, "{record}");
     assert!(record["details"]["instance"].as_str().is_some_and(|id| id.contains('-')), "{record}");
-    let address = solo.addresses()["metrics"].as_str().expect("metrics").to_owned();
     let line = format!(
         "solo_limit_violations_total{{action=\"{action}\",limit=\"{limit}\",service=\"{service}\"}}"
     );
     if client.status(service).await.is_ok() {
-        let (_, text) = crate::gateway::get(&address, "/metrics").await.expect("metrics");
+        let text = solo.metrics().await;
         assert!(text.contains(&line), "{line} in {text}");
     }
 }

@@ -3,6 +3,8 @@
 //! Each test has a Solo of its own in a temporary home. They wait for states, never for time.
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "tests")]
 
+#[path = "../attacks/mod.rs"]
+mod attacks;
 mod auditing;
 mod bad_input;
 mod calls;
@@ -14,6 +16,7 @@ mod endurance;
 mod gateway;
 mod harness;
 mod limits;
+mod matrix;
 mod model;
 mod observing;
 mod operations;

@@ -99,6 +99,7 @@ async fn a_cursor_from_another_home() {
     let client = solo.answering().await;
     for follow in [false, true] {
         let request = v1::WatchRequest { cursor: u64::MAX, follow, ..Default::default() };
+        let request = client.stream_request(request);
         let status = client.grpc().watch(request).await.expect_err("refused");
         assert_eq!(solo_api::problem_from_status(&status).reason, "INVALID_CURSOR");
     }
@@ -185,8 +186,14 @@ async fn metrics_pass_promtool() {
     client.call("counter", "add 1").await.expect("call");
     client.call("counter", "nonsense").await.expect_err("refused");
     let address = solo.addresses()["metrics"].as_str().expect("metrics").to_owned();
-    let (code, text) = crate::gateway::get(&address, "/metrics").await.expect("metrics");
-    assert_eq!(code, 200);
+    // They name all services.
+    let (code, text) = crate::gateway::get(&address, "/metrics").await.expect("an answer");
+    assert!(code == 401 && text.contains("TOKEN_MISSING"), "{text}");
+    let weak = solo.json(&["token", "mint", "counter", "read"])["token"].clone();
+    let weak = weak.as_str().expect("a token");
+    let (code, _) = crate::gateway::get_as(&address, "/metrics", weak).await.expect("an answer");
+    assert_eq!(code, 403);
+    let text = solo.metrics().await;
     for name in [
         "solo_deployment_count{result=\"ready\"} 1",
         "solo_active_services 1",

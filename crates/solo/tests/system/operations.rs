@@ -230,17 +230,15 @@ async fn what_is_missing_answers_unimplemented() {
     let client = solo.answering().await;
     client.deploy(deploy("adder", ADDER)).await.expect("deploy");
     let mut grpc = client.grpc();
-    let mut statuses = vec![
-        grpc.rollback(v1::RollbackRequest::default()).await.map(|_| ()),
-        grpc.revoke_capability(v1::RevokeCapabilityRequest::default()).await.map(|_| ()),
-        grpc.list_capabilities(v1::ListCapabilitiesRequest::default()).await.map(|_| ()),
-    ];
+    let request = client.request(v1::RollbackRequest::default(), Duration::from_secs(10));
+    let mut statuses = vec![grpc.rollback(request).await.map(|_| ())];
     for strategy in [v1::UpdateStrategy::Canary, v1::UpdateStrategy::BlueGreen] {
         let request = v1::UpdateRequest {
             name: "adder".into(),
             strategy: strategy.into(),
             ..Default::default()
         };
+        let request = client.request(request, Duration::from_secs(10));
         statuses.push(grpc.update(request).await.map(|_| ()));
     }
     for status in statuses {
@@ -257,7 +255,10 @@ async fn tcp_health_and_reflection() {
     let address = solo.addresses()["api"].as_str().expect("api").to_owned();
     let endpoint = solo_api::Endpoint::Tcp(address);
     let channel = solo_api::connect_channel(&endpoint).await.expect("connect");
-    let list = SoloServiceClient::new(channel.clone()).list(v1::ListRequest::default()).await;
+    let mut request = tonic::Request::new(v1::ListRequest::default());
+    let bearer = format!("Bearer {}", solo.admin_token()).parse().expect("a header");
+    request.metadata_mut().insert("authorization", bearer);
+    let list = SoloServiceClient::new(channel.clone()).list(request).await;
     assert!(list.expect("list").into_inner().services.is_empty());
     let service = "solo.v1.SoloService".to_owned();
     let health = HealthClient::new(channel.clone()).check(HealthCheckRequest { service }).await;

@@ -144,6 +144,7 @@ async fn replicas_limits_and_configuration_change_without_new_code() {
         limits: Some(v1::Limits { max_memory_bytes: Some(1), ..Default::default() }),
         ..v1::UpdateRequest::default()
     };
+    let request = client.request(request, Duration::from_secs(10));
     let status = client.grpc().update(request).await.expect_err("refused");
     assert_eq!(solo_api::problem_from_status(&status).reason, "INVALID_LIMIT");
 }

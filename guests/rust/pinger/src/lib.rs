@@ -7,26 +7,33 @@
 //! - `stats` answers `{"ok":N,"failed":N,"last_error":"..."}`; no error so far is `""`.
 //! - `ask TARGET PAYLOAD` makes one call and answers its answer; its failure is the error.
 //! - `tell TARGET PAYLOAD` makes one send. Answers `sent`.
+//! - `pass TARGET NAME PAYLOAD` calls TARGET and passes its own reference of NAME along; `pass-send` one
+//!   that can only be sent by; `tell-pass` sends instead of calling.
+//! - `use PAYLOAD` takes the reference that came with the message, keeps it, and calls by it; `keep` only
+//!   keeps it; `kept PAYLOAD` calls by the one that it kept, `kept-send PAYLOAD` sends. None: the error
+//!   `nothing was passed`.
 //!
 //! At most one call of the loop is under way: a slow target makes the loop slower, never longer.
 //! Casts are the loop's own timers; anything else is logged and dropped.
 
 use exports::solo::service::handler::{Guest, InitError};
 use solo::service::log::{Level, log};
-use solo::service::messaging::{MessageError, ServiceRef, lookup};
+use solo::service::messaging::{MessageError, Rights, ServiceRef, lookup, received};
 use solo::service::timers::{cancel, send_after};
 use std::cell::RefCell;
 
 wit_bindgen::generate!({ path: "../../../wit", world: "service" });
 
 const COMMANDS: &str = "expected one of: start TARGET INTERVAL_MS PAYLOAD, stop, stats, \
-     ask TARGET PAYLOAD, tell TARGET PAYLOAD";
+     ask TARGET PAYLOAD, tell TARGET PAYLOAD, pass TARGET NAME PAYLOAD, use PAYLOAD, keep, kept PAYLOAD";
 
 /// What a timer of the loop says, with the number of the loop that set it after it.
 const TICK: &str = "tick ";
 
 thread_local! {
     static PINGER: RefCell<Pinger> = RefCell::new(Pinger::default());
+    /// What somebody passed.
+    static KEPT: RefCell<Option<ServiceRef>> = const { RefCell::new(None) };
 }
 
 /// The loop and what came of it.
@@ -75,12 +82,25 @@ impl Guest for Service {
                 target.send(payload.as_bytes()).map_err(describe)?;
                 Ok(b"sent".to_vec())
             }
+            "pass" | "pass-send" | "tell-pass" => pass(command, rest),
+            "use" => {
+                keep()?;
+                kept(|target| target.call(rest.as_bytes(), None))
+            }
+            "keep" => keep().map(|()| b"kept".to_vec()),
+            "kept" => kept(|target| target.call(rest.as_bytes(), None)),
+            "kept-send" => kept(|target| target.send(rest.as_bytes()).map(|()| b"sent".to_vec())),
             _ => Err(COMMANDS.to_owned()),
         }
     }
 
     fn handle_cast(payload: Vec<u8>) {
         let text = String::from_utf8_lossy(&payload);
+        if text == "keep" {
+            // There is nobody to tell.
+            let _ = keep();
+            return;
+        }
         match text.strip_prefix(TICK).and_then(|number| number.parse().ok()) {
             Some(number) => PINGER.with_borrow_mut(|pinger| pinger.tick(number)),
             None => log(Level::Warn, &format!("cast dropped: {text}")),
@@ -90,6 +110,39 @@ impl Guest for Service {
     fn terminate(reason: String) {
         log(Level::Info, &format!("pinger ends: {reason}"));
     }
+}
+
+/// `TARGET NAME PAYLOAD`
+fn pass(command: &str, arguments: &str) -> Result<Vec<u8>, String> {
+    let mut words = arguments.splitn(3, ' ');
+    let (Some(target), Some(name)) = (words.next(), words.next()) else {
+        return Err(COMMANDS.to_owned());
+    };
+    let payload = words.next().unwrap_or_default().as_bytes();
+    let target = lookup(target).map_err(describe)?;
+    let own = lookup(name).map_err(describe)?;
+    let passed = match command {
+        "pass-send" => own.attenuate(Rights::SEND),
+        _ => own,
+    };
+    match command {
+        "tell-pass" => target.send_with(payload, &[&passed]).map(|()| b"sent".to_vec()),
+        _ => target.call_with(payload, &[&passed], None),
+    }
+    .map_err(describe)
+}
+
+/// Keeps the reference that came with the message.
+fn keep() -> Result<(), String> {
+    let passed = received().into_iter().next().ok_or("nothing was passed")?;
+    KEPT.with_borrow_mut(|kept| *kept = Some(passed));
+    Ok(())
+}
+
+fn kept(
+    act: impl FnOnce(&ServiceRef) -> Result<Vec<u8>, MessageError>,
+) -> Result<Vec<u8>, String> {
+    KEPT.with_borrow(|kept| act(kept.as_ref().ok_or("nothing was passed")?).map_err(describe))
 }
 
 impl Pinger {

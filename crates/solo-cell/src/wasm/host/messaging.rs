@@ -1,9 +1,11 @@
 //! `solo:service/messaging` and `solo:service/context`: messages between services of this cell, in
 //! memory, and what is known of the one that is being handled.
 //!
-//! A reference is made here alone: by `lookup` for services that the deployment granted, and for
-//! children. What was not granted looks the same as what does not exist. References of services go by
-//! name, so that they follow updates.
+//! A reference is made here alone: by `lookup` for services that the deployment granted, for children,
+//! and for those that came with a message. What was not granted looks the same as what does not exist.
+//! References of services go by name, so that they follow updates. One that was passed on is worth
+//! what it is worth to the service that looked it up, less what was taken off on the way: when that one
+//! loses its grant, or is gone, so does whoever holds it.
 
 use std::sync::Arc;
 
@@ -12,15 +14,15 @@ use solo_types::bounds::{CALL_TIMEOUT_MS_MAX, MESSAGE_BYTES_MAX};
 use wasmtime::component::Resource;
 
 use super::super::failure::{Failure, Reason};
+use super::super::grants::{Grants, Rights};
 use super::super::group::Address;
-use super::super::message::{Answer, Chain, Envelope, Input, Trace, Work};
+use super::super::message::{Answer, Chain, Envelope, Input, Passing, Trace, Work};
 use super::super::route::{Route, Routes};
-use super::super::service::Rights;
 use super::super::slot::Slot;
 use super::super::wait::Unsent;
 use super::ComponentState;
 use super::bindings::solo::service::context::Host as ContextHost;
-use super::bindings::solo::service::messaging::{Host, HostServiceRef, MessageError};
+use super::bindings::solo::service::messaging::{self as wit, Host, HostServiceRef, MessageError};
 
 /// Timeout of a call that states none, as the interface says.
 const CALL_TIMEOUT_MS_DEFAULT: u64 = 5_000;
@@ -33,6 +35,9 @@ const HOLD_NS_MAX: u64 = 10_000 * MS_NS;
 /// to find another route than before.
 const SEND_TRIES_MAX: usize = 8;
 
+/// References that pass with one message.
+const PASSED_MAX: usize = 16;
+
 /// Nanoseconds of a millisecond.
 const MS_NS: u64 = 1_000_000;
 
@@ -41,14 +46,18 @@ const MS_NS: u64 = 1_000_000;
 #[expect(unreachable_pub, reason = "the generated bindings re-export it")]
 pub struct ServiceRef {
     name: Arc<str>,
+    /// What is left of what its source has.
+    mask: Rights,
+    /// As of the generation of the target.
     rights: Rights,
     target: Target,
 }
 
 #[derive(Debug, Clone)]
 enum Target {
-    /// What the routes say; kept until they change.
-    Named { generation: u64, route: Arc<Route> },
+    /// What the routes say; kept until they change. `source`: the grants of the service that looked it
+    /// up, whoever holds it now.
+    Named { generation: u64, route: Arc<Route>, source: Grants },
     /// What the child's address says; kept until that changes.
     Child { generation: u64, route: Arc<Route>, address: Arc<Address> },
 }
@@ -59,7 +68,18 @@ impl ServiceRef {
         let rights = Rights { call: true, send: true, execute: false };
         let (generation, route) = (address.generation(), address.route());
         let target = Target::Child { generation, route, address };
-        Self { name: Arc::from(name), rights, target }
+        Self { name: Arc::from(name), mask: rights, rights, target }
+    }
+
+    /// The same with no more rights than these.
+    fn attenuated(&self, rights: wit::Rights) -> Self {
+        let limit = Rights {
+            call: rights.contains(wit::Rights::CALL),
+            send: rights.contains(wit::Rights::SEND),
+            execute: false,
+        };
+        let narrower = self.clone();
+        Self { mask: self.mask.and(limit), rights: self.rights.and(limit), ..narrower }
     }
 
     /// The route behind it, if the right is there, and the generation of the routes that it is of; a
@@ -70,6 +90,12 @@ impl ServiceRef {
         right: impl Fn(Rights) -> bool,
     ) -> Result<(&Arc<Route>, Option<u64>), Failure> {
         let denied = || Failure::new(Reason::Denied, format!("{} was not granted", self.name));
+        if let Target::Named { generation, source, .. } = &self.target
+            && *generation != routes.generation()
+        {
+            // A grant may have ended: a reference is worth what it would be worth if made now (C2).
+            self.rights = source.get(&self.name).unwrap_or_default().and(self.mask);
+        }
         if !right(self.rights) {
             return Err(denied());
         }
@@ -82,7 +108,7 @@ impl ServiceRef {
                 }
                 Ok((route, None))
             }
-            Target::Named { generation, route } => {
+            Target::Named { generation, route, .. } => {
                 let now = routes.generation();
                 if *generation != now {
                     *route = routes.by_name(&self.name).ok_or_else(denied)?;
@@ -99,15 +125,25 @@ impl Host for ComponentState {
         &mut self,
         name: String,
     ) -> wasmtime::Result<Result<Resource<ServiceRef>, MessageError>> {
-        let rights = self.slot.service.grants.get(&name).copied();
-        // Before the route: one that changes in between is looked up again.
+        // First: what changes in between is looked up again.
         let generation = self.routes.generation();
+        let source = self.slot.service.grants.clone();
+        let rights = source.get(&name);
         let route = self.routes.by_name(&name);
         let (Some(rights), Some(route)) = (rights, route) else {
             return Ok(Err(MessageError::Denied));
         };
-        let target = Target::Named { generation, route };
-        Ok(Ok(self.table.push(ServiceRef { name: Arc::from(name), rights, target })?))
+        let target = Target::Named { generation, route, source };
+        let name = Arc::from(name);
+        Ok(Ok(self.table.push(ServiceRef { name, mask: rights, rights, target })?))
+    }
+
+    fn received(&mut self) -> wasmtime::Result<Vec<Resource<ServiceRef>>> {
+        let mut handles = Vec::new();
+        for reference in std::mem::take(&mut self.received) {
+            handles.push(self.table.push(reference)?);
+        }
+        Ok(handles)
     }
 
     fn demonitor(&mut self, monitor: u64) -> wasmtime::Result<bool> {
@@ -129,33 +165,41 @@ impl HostServiceRef for ComponentState {
         service: Resource<ServiceRef>,
         payload: Vec<u8>,
     ) -> wasmtime::Result<Result<(), MessageError>> {
-        if let Err(failure) = check_size(&payload) {
-            return Ok(Err(message_error(failure)));
+        self.send_input(&service, Input::Payload(payload))
+    }
+
+    fn send_with(
+        &mut self,
+        service: Resource<ServiceRef>,
+        payload: Vec<u8>,
+        handles: Vec<Resource<ServiceRef>>,
+    ) -> wasmtime::Result<Result<(), MessageError>> {
+        match self.passing(payload, &handles)? {
+            Ok(input) => self.send_input(&service, input),
+            Err(failure) => Ok(Err(message_error(failure))),
         }
-        let trace = self.trace();
-        let reference = self.table.get_mut(&service)?;
-        let work = Work::Cast { function: String::new(), input: Input::Payload(payload) };
-        let mut envelope = Envelope::cast(work, trace);
-        let mut tries_left = SEND_TRIES_MAX;
-        loop {
-            tries_left -= 1;
-            let (route, generation) = match reference.reach(&self.routes, |rights| rights.send) {
-                Ok(reached) => reached,
-                Err(failure) => return Ok(Err(message_error(failure))),
-            };
-            let failure = match send(route, envelope) {
-                Ok(()) => return Ok(Ok(())),
-                Err((failure, unsent)) => {
-                    envelope = *unsent;
-                    failure
-                }
-            };
-            // It met an instance that an update was just ending; by now there are others (U2).
-            let changed = generation.is_some_and(|then| self.routes.generation() != then);
-            if failure.reason != Reason::Replaced || !changed || tries_left == 0 {
-                return Ok(Err(message_error(failure)));
-            }
+    }
+
+    async fn call_with(
+        &mut self,
+        service: Resource<ServiceRef>,
+        payload: Vec<u8>,
+        handles: Vec<Resource<ServiceRef>>,
+        timeout_ms: Option<u32>,
+    ) -> wasmtime::Result<Result<Vec<u8>, MessageError>> {
+        match self.passing(payload, &handles)? {
+            Ok(input) => self.call_input(&service, input, timeout_ms).await,
+            Err(failure) => Ok(Err(message_error(failure))),
         }
+    }
+
+    fn attenuate(
+        &mut self,
+        service: Resource<ServiceRef>,
+        rights: wit::Rights,
+    ) -> wasmtime::Result<Resource<ServiceRef>> {
+        let narrower = self.table.get(&service)?.attenuated(rights);
+        Ok(self.table.push(narrower)?)
     }
 
     async fn call(
@@ -164,41 +208,7 @@ impl HostServiceRef for ComponentState {
         payload: Vec<u8>,
         timeout_ms: Option<u32>,
     ) -> wasmtime::Result<Result<Vec<u8>, MessageError>> {
-        if self.is_ending {
-            let message = "the instance is ending: what it calls may wait for it, or end too";
-            return Ok(Err(MessageError::Unavailable(message.to_owned())));
-        }
-        if let Err(failure) = check_size(&payload) {
-            return Ok(Err(message_error(failure)));
-        }
-        let trace = self.trace();
-        let timeout_ms = timeout_ms.map_or(CALL_TIMEOUT_MS_DEFAULT, u64::from);
-        let timeout_ns = timeout_ms.min(CALL_TIMEOUT_MS_MAX) * MS_NS;
-        let now_ns = current::now_ns();
-        let deadline_ns = (now_ns + timeout_ns).min(self.chain.deadline_ns);
-        let hold_until_ns = deadline_ns.min(now_ns + HOLD_NS_MAX);
-        let reference = self.table.get_mut(&service)?;
-        let chain = Chain { deadline_ns, trace };
-        let mut work = Work::Call { function: String::new(), input: Input::Payload(payload) };
-        loop {
-            let (route, generation) = match reference.reach(&self.routes, |rights| rights.call) {
-                Ok(reached) => reached,
-                Err(failure) => return Ok(Err(message_error(failure))),
-            };
-            let (failure, unsent) = match call(&self.slot, route, work, chain).await {
-                Ok(answer) => return Ok(answer.map_err(message_error)),
-                Err(refused) => refused,
-            };
-            work = unsent;
-            // Its instances are being replaced: the next ones will take it (U2).
-            let changed = match generation.filter(|_| failure.reason == Reason::Replaced) {
-                Some(then) => self.routes.changed(&self.slot, then, hold_until_ns).await,
-                None => false,
-            };
-            if !changed {
-                return Ok(Err(message_error(failure)));
-            }
-        }
+        self.call_input(&service, Input::Payload(payload), timeout_ms).await
     }
 
     fn monitor(
@@ -242,6 +252,104 @@ impl ContextHost for ComponentState {
 }
 
 impl ComponentState {
+    /// Sends by a reference.
+    fn send_input(
+        &mut self,
+        service: &Resource<ServiceRef>,
+        input: Input,
+    ) -> wasmtime::Result<Result<(), MessageError>> {
+        if let Err(failure) = check_size(input.bytes()) {
+            return Ok(Err(message_error(failure)));
+        }
+        let trace = self.trace();
+        let reference = self.table.get_mut(service)?;
+        let work = Work::Cast { function: String::new(), input };
+        let mut envelope = Envelope::cast(work, trace);
+        let mut tries_left = SEND_TRIES_MAX;
+        loop {
+            tries_left -= 1;
+            let (route, generation) = match reference.reach(&self.routes, |rights| rights.send) {
+                Ok(reached) => reached,
+                Err(failure) => return Ok(Err(message_error(failure))),
+            };
+            let failure = match send(route, envelope) {
+                Ok(()) => return Ok(Ok(())),
+                Err((failure, unsent)) => {
+                    envelope = *unsent;
+                    failure
+                }
+            };
+            // It met an instance that an update was just ending; by now there are others (U2).
+            let changed = generation.is_some_and(|then| self.routes.generation() != then);
+            if failure.reason != Reason::Replaced || !changed || tries_left == 0 {
+                return Ok(Err(message_error(failure)));
+            }
+        }
+    }
+
+    /// Calls by a reference.
+    async fn call_input(
+        &mut self,
+        service: &Resource<ServiceRef>,
+        input: Input,
+        timeout_ms: Option<u32>,
+    ) -> wasmtime::Result<Result<Vec<u8>, MessageError>> {
+        if self.is_ending {
+            let message = "the instance is ending: what it calls may wait for it, or end too";
+            return Ok(Err(MessageError::Unavailable(message.to_owned())));
+        }
+        if let Err(failure) = check_size(input.bytes()) {
+            return Ok(Err(message_error(failure)));
+        }
+        let trace = self.trace();
+        let timeout_ms = timeout_ms.map_or(CALL_TIMEOUT_MS_DEFAULT, u64::from);
+        let timeout_ns = timeout_ms.min(CALL_TIMEOUT_MS_MAX) * MS_NS;
+        let now_ns = current::now_ns();
+        let deadline_ns = (now_ns + timeout_ns).min(self.chain.deadline_ns);
+        let hold_until_ns = deadline_ns.min(now_ns + HOLD_NS_MAX);
+        let reference = self.table.get_mut(service)?;
+        let chain = Chain { deadline_ns, trace };
+        let mut work = Work::Call { function: String::new(), input };
+        loop {
+            let (route, generation) = match reference.reach(&self.routes, |rights| rights.call) {
+                Ok(reached) => reached,
+                Err(failure) => return Ok(Err(message_error(failure))),
+            };
+            let (failure, unsent) = match call(&self.slot, route, work, chain).await {
+                Ok(answer) => return Ok(answer.map_err(message_error)),
+                Err(refused) => refused,
+            };
+            work = unsent;
+            // Its instances are being replaced: the next ones will take it (U2).
+            let changed = match generation.filter(|_| failure.reason == Reason::Replaced) {
+                Some(then) => self.routes.changed(&self.slot, then, hold_until_ns).await,
+                None => false,
+            };
+            if !changed {
+                return Ok(Err(message_error(failure)));
+            }
+        }
+    }
+
+    /// A payload with references of this instance, by which the receiver can do no more than it can.
+    fn passing(
+        &self,
+        payload: Vec<u8>,
+        handles: &[Resource<ServiceRef>],
+    ) -> wasmtime::Result<Result<Input, Failure>> {
+        if handles.len() > PASSED_MAX {
+            let message =
+                format!("{} references in a message, at most {PASSED_MAX}", handles.len());
+            return Ok(Err(Failure::new(Reason::Refused, message)));
+        }
+        if handles.is_empty() {
+            return Ok(Ok(Input::Payload(payload)));
+        }
+        let handles: Result<Vec<ServiceRef>, _> =
+            handles.iter().map(|handle| self.table.get(handle).cloned()).collect();
+        Ok(Ok(Input::Passing(Box::new(Passing { payload, handles: handles? }))))
+    }
+
     /// The chain that is being handled; one is begun where there is none.
     fn trace(&mut self) -> Trace {
         self.chain.trace = self.chain.trace.or_draw();
@@ -286,11 +394,11 @@ async fn call(
     Err((Failure::new(Reason::Deadlock, message), work))
 }
 
-fn check_size(payload: &[u8]) -> Result<(), Failure> {
-    if payload.len() <= MESSAGE_BYTES_MAX {
+fn check_size(bytes: usize) -> Result<(), Failure> {
+    if bytes <= MESSAGE_BYTES_MAX {
         return Ok(());
     }
-    let message = format!("the payload has {} bytes, at most {MESSAGE_BYTES_MAX}", payload.len());
+    let message = format!("the message has {bytes} bytes, at most {MESSAGE_BYTES_MAX}");
     Err(Failure::new(Reason::Refused, message))
 }
 

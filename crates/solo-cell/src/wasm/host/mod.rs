@@ -33,6 +33,7 @@ pub(super) use config::{is_store as is_config, link as link_config};
 pub(crate) use down::exports::solo::service::down_handler::Down as GuestDown;
 pub(crate) use down::{Down as DownBindings, DownIndices};
 use http::NoHttp;
+pub(crate) use messaging::ServiceRef;
 use timers::Timers;
 
 /// Handles that the host keeps for one instance (streams, pollables, references, headers): more is a
@@ -47,6 +48,7 @@ mod bindings {
         world: "service",
         imports: {
             "solo:service/messaging.[method]service-ref.call": async | trappable,
+            "solo:service/messaging.[method]service-ref.call-with": async | trappable,
             "solo:service/children.[method]group.spawn": async | trappable,
             "solo:service/children.[method]group.stop": async | trappable,
             default: trappable,
@@ -86,6 +88,8 @@ pub(crate) struct ComponentState {
     pub(crate) monitors: Monitors,
     /// Of the message that is being handled.
     pub(crate) chain: Chain,
+    /// What came with it and was not taken yet.
+    pub(crate) received: Vec<ServiceRef>,
     /// Of this store.
     pub(crate) budget: MemoryBudget,
 }
@@ -117,6 +121,7 @@ impl ComponentState {
             watches: false,
             monitors: Monitors::new(Arc::clone(slot), incarnation),
             chain: Chain::NONE,
+            received: Vec::new(),
             budget: MemoryBudget::new(Arc::clone(slot)),
         }
     }

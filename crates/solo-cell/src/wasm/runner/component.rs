@@ -82,7 +82,10 @@ impl ComponentGuest {
     }
 
     pub(super) fn begin(&mut self, chain: Chain) {
-        self.store.data_mut().chain = chain;
+        let state = self.store.data_mut();
+        state.chain = chain;
+        // What the last message brought and nobody took.
+        state.received.clear();
     }
 
     pub(super) async fn down(&mut self, down: Down) -> Outcome {
@@ -103,6 +106,10 @@ impl ComponentGuest {
         let payload = match (handler, input) {
             (Some(handler), Input::None) => (handler, Vec::new()),
             (Some(handler), Input::Payload(bytes)) => (handler, bytes),
+            (Some(handler), Input::Passing(passing)) => {
+                self.store.data_mut().received = passing.handles;
+                (handler, passing.payload)
+            }
             (Some(_), input @ Input::Json(_)) => return self.typed("handle-call", input).await,
             (None, input) => return self.typed(function, input).await,
         };
@@ -121,6 +128,10 @@ impl ComponentGuest {
         let (handler, bytes) = match (handler, input) {
             (Some(handler), Input::None) => (handler, Vec::new()),
             (Some(handler), Input::Payload(bytes)) => (handler, bytes),
+            (Some(handler), Input::Passing(passing)) => {
+                self.store.data_mut().received = passing.handles;
+                (handler, passing.payload)
+            }
             (Some(_), input @ Input::Json(_)) => return self.typed("handle-cast", input).await,
             (None, input) => return self.typed(function, input).await,
         };
@@ -193,7 +204,7 @@ pub(super) fn check_cast(
 ) -> Result<(), Failure> {
     let handler = kind == ServiceKind::Handler && is_handler_function(name, "handle-cast");
     let name = match (handler, input) {
-        (true, Input::None | Input::Payload(_)) => return Ok(()),
+        (true, Input::None | Input::Payload(_) | Input::Passing(_)) => return Ok(()),
         (true, Input::Json(_)) => "handle-cast",
         (false, _) => name,
     };
@@ -212,7 +223,7 @@ fn prepare<'a>(
     let json = match input {
         Input::None => "[]",
         Input::Json(json) => json,
-        Input::Payload(_) => return Err(bad_payload(signature())),
+        Input::Payload(_) | Input::Passing(_) => return Err(bad_payload(signature())),
     };
     let arguments = arguments_from_json(&function.ty, json)
         .map_err(|bad| Failure::new(Reason::BadArguments, bad.message).expected(signature()))?;

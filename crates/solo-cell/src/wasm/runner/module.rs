@@ -73,7 +73,7 @@ pub(super) fn prepare<'a>(
     let json = match input {
         Input::None => "[]",
         Input::Json(json) => json,
-        Input::Payload(_) => return Err(bad_payload(signature())),
+        Input::Payload(_) | Input::Passing(_) => return Err(bad_payload(signature())),
     };
     let arguments = core_arguments_from_json(&function.ty, json)
         .map_err(|bad| Failure::new(Reason::BadArguments, bad.message).expected(signature()))?;
