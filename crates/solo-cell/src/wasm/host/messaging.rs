@@ -90,17 +90,11 @@ impl ServiceRef {
         right: impl Fn(Rights) -> bool,
     ) -> Result<(&Arc<Route>, Option<u64>), Failure> {
         let denied = || Failure::new(Reason::Denied, format!("{} was not granted", self.name));
-        if let Target::Named { generation, source, .. } = &self.target
-            && *generation != routes.generation()
-        {
-            // A grant may have ended: a reference is worth what it would be worth if made now (C2).
-            self.rights = source.get(&self.name).unwrap_or_default().and(self.mask);
-        }
-        if !right(self.rights) {
-            return Err(denied());
-        }
         match &mut self.target {
             Target::Child { generation, route, address } => {
+                if !right(self.rights) {
+                    return Err(denied());
+                }
                 let now = address.generation();
                 if *generation != now {
                     *route = address.route();
@@ -108,11 +102,17 @@ impl ServiceRef {
                 }
                 Ok((route, None))
             }
-            Target::Named { generation, route, .. } => {
+            Target::Named { generation, route, source } => {
+                // Once, and before what it stands for: a change meanwhile is seen the next time.
                 let now = routes.generation();
                 if *generation != now {
+                    // A grant may have ended: a reference is worth what it would be if made now (C2).
+                    self.rights = source.get(&self.name).unwrap_or_default().and(self.mask);
                     *route = routes.by_name(&self.name).ok_or_else(denied)?;
                     *generation = now;
+                }
+                if !right(self.rights) {
+                    return Err(denied());
                 }
                 Ok((route, Some(now)))
             }
