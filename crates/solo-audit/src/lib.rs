@@ -43,6 +43,7 @@ mod marks;
 mod read;
 mod rotate;
 pub mod sink;
+mod sizes;
 mod steps;
 mod trail;
 mod verify;
@@ -56,6 +57,7 @@ pub use key::{CheckpointKey, PublicKey};
 pub use log::AuditLog;
 pub use read::{Follower, Records};
 pub use rotate::{Pruned, Retention};
+pub use sizes::{SegmentSize, segment_sizes};
 pub use trail::{Appended, CHECKPOINT_EVERY_DEFAULT, SEGMENT_BYTES_DEFAULT, Trail, TrailOptions};
 pub use verify::{Summary, TrailCheck, TrailSummary, verify, verify_head, verify_trail};
 

@@ -2,11 +2,13 @@
 //! when the kernel asks, and ends everything in order.
 //!
 //! It is small and single-threaded, so that forking from it is cheap: it is the one spawner of
-//! processes. It refuses to accept a connection, to read a request of a client, to run a program
+//! Solo's processes. It refuses to accept a connection, to read a request of a client, to run a program
 //! other than Solo's own, and to do anything for the kernel beyond the closed set of
 //! [`protocol::Request`]. Decisions are in `keeper.rs` (pure); `run.rs` carries them out.
 //!
 //! [`run`] is the process `solo up`; [`bind_to_parent`] is the first call of every other role.
+//! [`start_tended`] and [`tend_command`] are for the one other thing that is started: by the kernel, a
+//! program that the operator set up as an audit sink, with a process between.
 
 mod backoff;
 mod control;
@@ -20,9 +22,11 @@ pub mod protocol;
 mod run;
 mod sockets;
 mod survivors;
+mod tender;
 mod vocabulary;
 
 pub use error::HeartError;
 pub use inherit::take_descriptor;
 pub use parent::{HEART_PID_VARIABLE, ParentError, bind_to_parent};
 pub use run::{HeartOptions, run};
+pub use tender::{start_tended, tend_command};

@@ -19,7 +19,7 @@ use crate::boot::Listeners;
 use crate::cells::InstanceReports;
 use crate::kernel::{Kernel, TENANT};
 use crate::service::{Service, actor};
-use crate::{api, clock, store};
+use crate::{api, audit, clock, store};
 
 /// An actor that does not end by itself is aborted after this time: none holds anything that needs
 /// longer, and the heart waits.
@@ -54,6 +54,34 @@ fn supervisor(name: &str, strategy: Strategy, children: Vec<ChildSpec>) -> Child
     ChildSpec::supervisor(spec, STOP_MS)
 }
 
+/// Sinks do not matter to anybody else: one that fails inside again and again never reaches the bound
+/// at which its supervisor, and then the kernel, would start anew.
+fn sink_policy() -> RestartPolicy {
+    RestartPolicy { backoff_initial_ms: 5_000, backoff_max_ms: 60_000, ..policy() }
+}
+
+/// The sinks of the audit log, if there are any.
+fn sinks(kernel: &Arc<Kernel>) -> Option<ChildSpec> {
+    let sinks = kernel.audit.sinks().all();
+    if sinks.is_empty() {
+        return None;
+    }
+    let mut children = vec![worker(kernel, "report", audit::keep_report)];
+    for sink in sinks {
+        let shared = Arc::clone(sink);
+        let drive = move |kernel| audit::drive_sink(kernel, Arc::clone(&shared));
+        // No other actor has such a name.
+        children.push(worker(kernel, &format!("sink {}", sink.name()), drive));
+    }
+    let spec = SupervisorSpec {
+        name: "sinks".to_owned(),
+        strategy: Strategy::OneForOne,
+        policy: sink_policy(),
+        children,
+    };
+    Some(ChildSpec::supervisor(spec, STOP_MS))
+}
+
 /// A worker over the kernel that ends when it is asked to.
 fn worker<F, W>(kernel: &Arc<Kernel>, name: &str, work: F) -> ChildSpec
 where
@@ -79,7 +107,7 @@ pub(crate) fn start(
 ) -> Result<SupervisorHandle, String> {
     let copy = || listeners.try_clone().map(Arc::new).map_err(|error| error.to_string());
     let (tcp, unix, metrics) = (copy()?, copy()?, copy()?);
-    let root = SupervisorSpec {
+    let mut root = SupervisorSpec {
         name: "root".to_owned(),
         strategy: Strategy::OneForOne,
         policy: policy(),
@@ -124,6 +152,7 @@ pub(crate) fn start(
             ),
         ],
     };
+    root.children.extend(sinks(kernel));
     let tree = solo_supervisor::start(root).map_err(|error| error.to_string())?;
     // Set once: the kernel starts one tree.
     let _first = kernel.tree.set(tree.clone());

@@ -19,7 +19,7 @@ use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
 use tokio_stream::{Stream, StreamExt};
 
 use crate::artifacts::Artifacts;
-use crate::audit::{Audit, Entry};
+use crate::audit::{self, Audit, Entry, Sinks};
 use crate::heart::{Heart, HeartNews};
 use crate::holdings::Holdings;
 use crate::home::Home;
@@ -95,6 +95,9 @@ pub enum KernelError {
         /// Why.
         why: String,
     },
+    /// The settings of the audit log cannot be used.
+    #[error("the audit log is not set up: {0}")]
+    AuditSettings(String),
     /// The tree gave up, or something that must not fail did.
     #[error("the kernel ended: {0}")]
     Ended(String),
@@ -217,7 +220,11 @@ async fn open(home: &Home, heart: Heart) -> Result<Arc<Kernel>, KernelError> {
         Artifacts::open(home.clone()).map_err(in_home("open the store of artifacts"))?;
     let monitor = Monitor::open(home.records()).map_err(in_home("open the records"))?;
     let metrics = Metrics::new().map_err(|error| KernelError::Ended(error.to_string()))?;
-    let audit = Audit::new(home.audit());
+    let settings = audit::read_settings(home.root())
+        .map_err(|problem| KernelError::AuditSettings(problem.cause))?;
+    let sinks = Sinks::open(&home.audit_sinks(), settings.sinks)
+        .map_err(in_home("open what the audit sinks were given"))?;
+    let audit = Audit::new(home.audit()).with(settings.retention, sinks);
     let holdings = Holdings::new(root_key(home)?);
     let (held, revoked) = store
         .run(|t| store::load_grants(t))

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use solo_types::Digest;
 
-use crate::audit::AuditPaths;
+use crate::audit::{AuditPaths, SinkPaths};
 
 /// The home of one installation.
 #[derive(Debug, Clone)]
@@ -30,6 +30,10 @@ impl Home {
             std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
         }
         Ok(home)
+    }
+
+    pub(crate) fn root(&self) -> &Path {
+        &self.0
     }
 
     pub(crate) fn run(&self) -> PathBuf {
@@ -86,6 +90,12 @@ impl Home {
         }
     }
 
+    /// What the sinks of the audit log were given, and how they are.
+    pub(crate) fn audit_sinks(&self) -> SinkPaths {
+        let cursors = self.0.join("audit").join("sinks");
+        SinkPaths { cursors, report: audit_sinks_report(&self.0) }
+    }
+
     pub(crate) fn records(&self) -> PathBuf {
         self.0.join("logs").join("records.jsonl")
     }
@@ -93,4 +103,9 @@ impl Home {
     pub(crate) fn addresses(&self) -> PathBuf {
         self.run().join("addresses.json")
     }
+}
+
+/// Where the kernel of `home` tells how the sinks are.
+pub(crate) fn audit_sinks_report(home: &Path) -> PathBuf {
+    home.join("run").join("audit-sinks.json")
 }

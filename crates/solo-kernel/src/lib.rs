@@ -27,4 +27,5 @@ mod monitor;
 mod service;
 mod store;
 
+pub use audit::{SinkReport, SinksReport, check_audit_settings};
 pub use boot::{KernelError, KernelOptions, run};

@@ -3,6 +3,7 @@
 //! Not part of the command line that people see. Each role first ties its life to the heart's and
 //! takes from itself what it will not need; only then it does its work, in a library of its own.
 
+use std::ffi::OsString;
 use std::fmt::Display;
 use std::net::TcpListener;
 use std::path::PathBuf;
@@ -20,7 +21,7 @@ use crate::cli::{Failure, chain};
 const LOG_VARIABLE: &str = "SOLO_LOG";
 
 /// The first arguments that are roles.
-const ROLES: [&str; 3] = ["kernel", "gateway", "cell"];
+const ROLES: [&str; 4] = ["kernel", "gateway", "cell", "audit-command"];
 
 /// Command line of a role. The heart writes it; people do not.
 #[derive(Debug, Parser)]
@@ -43,6 +44,11 @@ enum Role {
         id: String,
         #[arg(long)]
         socket: PathBuf,
+    },
+    /// Stands between the kernel and a command that is given the audit log; the kernel starts it
+    AuditCommand {
+        #[arg(last = true, required = true)]
+        command: Vec<OsString>,
     },
 }
 
@@ -80,6 +86,11 @@ pub(crate) fn run_requested() -> Option<ExitCode> {
 }
 
 fn run(role: Role) -> Result<(), String> {
+    if let Role::AuditCommand { command } = role {
+        solo_sandbox::confine_self(Level::Role).map_err(told)?;
+        let (program, arguments) = command.split_first().ok_or("no command")?;
+        return solo_heart::tend_command(program, arguments).map_err(told);
+    }
     solo_heart::bind_to_parent().map_err(told)?;
     // The kernel holds the signing key.
     let level = if matches!(role, Role::Kernel { .. }) { Level::Keys } else { Level::Role };
@@ -101,6 +112,8 @@ fn run(role: Role) -> Result<(), String> {
             let options = solo_cell::compiler::CompilerOptions { cell: id, socket };
             solo_cell::compiler::run(options).map_err(told)
         }
+        // It is no child of the heart's: see above.
+        Role::AuditCommand { .. } => Ok(()),
     }
 }
 
@@ -161,6 +174,7 @@ mod tests {
             "solo gateway --home /h",
             "solo cell wasm --id wasm-default --socket /h/run/cells/wasm-default.sock",
             "solo cell compiler --id compiler-1 --socket /h/run/cells/compiler-1.sock",
+            "solo audit-command -- /bin/cat --help",
         ] {
             assert!(Role::try_parse_from(line.split(' ')).is_ok(), "{line}");
         }

@@ -6,7 +6,7 @@ const JITTER_PERMILLE: u64 = 200;
 
 /// Waits that double from failure to failure.
 #[derive(Debug, Clone)]
-pub(crate) struct Backoff {
+pub struct Backoff {
     initial_ms: u64,
     max_ms: u64,
     /// State of a generator of which nothing but spread is asked.
@@ -14,12 +14,14 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
-    pub(crate) fn new(initial_ms: u64, max_ms: u64, seed: u64) -> Self {
+    /// Waits from `initial_ms` to `max_ms`, both 1 at least. `seed` decides the jitter.
+    #[must_use]
+    pub fn new(initial_ms: u64, max_ms: u64, seed: u64) -> Self {
         Self { initial_ms: initial_ms.clamp(1, max_ms.max(1)), max_ms: max_ms.max(1), random: seed }
     }
 
     /// The wait after the `failures`th failure in a row, from 1; never longer than the maximum.
-    pub(crate) fn wait_ms(&mut self, failures: u32) -> u64 {
+    pub fn wait_ms(&mut self, failures: u32) -> u64 {
         let factor = 1_u64.checked_shl(failures.saturating_sub(1)).unwrap_or(u64::MAX);
         let base_ms = self.initial_ms.saturating_mul(factor).min(self.max_ms);
         let permille = 1_000 - JITTER_PERMILLE + self.next() % (2 * JITTER_PERMILLE + 1);

@@ -13,6 +13,7 @@ mod syslog;
 mod time;
 mod webhook;
 
+pub use backoff::Backoff;
 pub use cursor::Cursor;
 pub use queue::{Batch, DeliveryQueue, Lag, Offer, QueueOptions, Step};
 pub use syslog::{Syslog, SyslogOptions, octet_counted};

@@ -52,6 +52,11 @@ struct Written {
     kept: Checkpoint,
 }
 
+/// The directory of a trail of `count` entries, in several segments if there are many.
+pub(crate) fn written(count: u64) -> TempDir {
+    Written::of(count).directory
+}
+
 impl Written {
     fn of(count: u64) -> Self {
         let directory = TempDir::new().expect("temporary directory");

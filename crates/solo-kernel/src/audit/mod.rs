@@ -4,17 +4,25 @@
 //! disk; when it cannot be written the operation does not happen. When the log is opened its newest
 //! segment is verified; all others are while entries are written, and what is found ends that.
 
+mod retention;
+mod settings;
+mod sinks;
+mod target;
 mod trail;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use solo_types::{Problem, ProblemKind};
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
 use crate::clock;
+pub use settings::check_audit_settings;
+pub(crate) use settings::{Retention, read as read_settings};
+pub(crate) use sinks::{SinkMetrics, SinkPaths, Sinks, drive as drive_sink, keep_report};
+pub use sinks::{SinkReport, SinksReport};
 pub(crate) use trail::AuditPaths;
-use trail::Log;
+use trail::{Log, Removed};
 
 /// Entries that may wait. Each operation has one, so this bounds the operations that wait.
 const QUEUE_MAX: usize = 1_024;
@@ -25,6 +33,12 @@ const BATCH_MAX: usize = 256;
 /// After so much time without an entry the end of the log is signed: what comes behind the last
 /// checkpoint could be cut off by who can write the files.
 const SIGN_AFTER: Duration = Duration::from_secs(5);
+
+/// Between two looks at what retention lets go; far shorter than any age that can be said.
+const PRUNE_EVERY: Duration = Duration::from_secs(10);
+
+/// While there is more to remove: others write in between.
+const PRUNE_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// A log that cannot be used is opened anew so often: an operator may have mended it.
 const AGAIN_AFTER: Duration = Duration::from_secs(5);
@@ -74,6 +88,15 @@ impl Entry {
     }
 }
 
+/// What is on disk.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Written {
+    /// Number of the last record; 0 while the log was not opened.
+    pub(crate) seq: u64,
+    /// About when it was written.
+    pub(crate) at_unix_ms: u64,
+}
+
 /// Handle to the log. Clones share it.
 #[derive(Debug, Clone)]
 pub(crate) struct Audit {
@@ -83,12 +106,48 @@ pub(crate) struct Audit {
     paths: AuditPaths,
     /// Why nothing can be written at present.
     trouble: Arc<parking_lot::Mutex<Option<String>>>,
+    retention: Retention,
+    written: watch::Sender<Written>,
+    sinks: Sinks,
 }
 
 impl Audit {
+    /// A log that keeps everything and has no sinks.
     pub(crate) fn new(paths: AuditPaths) -> Self {
         let (entries, queue) = mpsc::channel(QUEUE_MAX);
-        Self { entries, queue: Arc::new(Mutex::new(queue)), paths, trouble: Arc::default() }
+        Self {
+            entries,
+            queue: Arc::new(Mutex::new(queue)),
+            paths,
+            trouble: Arc::default(),
+            retention: Retention::default(),
+            written: watch::Sender::default(),
+            sinks: Sinks::default(),
+        }
+    }
+
+    /// With what the operator wants.
+    pub(crate) fn with(self, retention: Retention, sinks: Sinks) -> Self {
+        Self { retention, sinks, ..self }
+    }
+
+    /// What is on disk, now and later. Nothing behind it was acknowledged.
+    pub(crate) fn written(&self) -> watch::Receiver<Written> {
+        self.written.subscribe()
+    }
+
+    /// Where the segments are.
+    pub(crate) fn directory(&self) -> &std::path::Path {
+        &self.paths.log
+    }
+
+    /// Those who are given the records.
+    pub(crate) fn sinks(&self) -> &Sinks {
+        &self.sinks
+    }
+
+    fn tell_written(&self, log: &Log) {
+        self.written.send_replace(Written { seq: log.seq(), at_unix_ms: clock::unix_ms() });
     }
 
     /// Why nothing can be written at present; none when all is well.
@@ -106,8 +165,8 @@ impl Audit {
     /// The actor: writes batches until its supervisor stops it.
     pub(crate) async fn run(&self) -> Result<(), String> {
         let mut queue = self.queue.lock().await;
-        let paths = self.paths.clone();
-        let opened = tokio::task::spawn_blocking(move || Log::open(&paths)).await;
+        let (paths, retention) = (self.paths.clone(), self.retention);
+        let opened = tokio::task::spawn_blocking(move || Log::open(&paths, &retention)).await;
         let (mut log, unverified) = match opened {
             Ok(Ok(opened)) => opened,
             Ok(Err(error)) => return self.refuse_all(&mut queue, &error).await,
@@ -124,9 +183,13 @@ impl Audit {
             }
         }
         *self.trouble.lock() = None;
+        self.tell_written(&log);
         let mut batch: Vec<Waiting> = Vec::new();
+        let mut prune_at = tokio::time::Instant::now();
         loop {
             let sign = tokio::time::sleep(SIGN_AFTER);
+            // What is being verified must stay until that is done.
+            let may_prune = is_verified && self.retention.is_bounded();
             tokio::select! {
                 biased;
                 found = &mut verified, if !is_verified => {
@@ -137,6 +200,14 @@ impl Audit {
                         return self.refuse_all(&mut queue, &error).await;
                     }
                 }
+                // Before what waits, which may never end; some segments at a time.
+                () = tokio::time::sleep_until(prune_at), if may_prune => {
+                    let removed;
+                    (log, removed) = self.prune(log).await?;
+                    self.tell_written(&log);
+                    let pause = if removed.more { PRUNE_AGAIN_AFTER } else { PRUNE_EVERY };
+                    prune_at = tokio::time::Instant::now() + pause;
+                }
                 count = queue.recv_many(&mut batch, BATCH_MAX) => {
                     if count == 0 {
                         return Ok(());
@@ -144,14 +215,32 @@ impl Audit {
                     let written;
                     (log, written) = write(log, &mut batch).await?;
                     written?;
+                    self.tell_written(&log);
                 }
                 () = sign, if log.is_unsigned() => {
                     let signed;
                     (log, signed) = blocking(log, Log::sign).await?;
                     signed?;
+                    self.tell_written(&log);
                 }
             }
         }
+    }
+
+    /// Removes what is not to be kept. A failure is told and tried again: it is no reason to refuse
+    /// operations, as the log has everything.
+    async fn prune(&self, log: Log) -> Result<(Log, Removed), String> {
+        let (retention, delivered_seq) = (self.retention, self.sinks.delivered_by_all());
+        let work = move |log: &mut Log| log.prune(&retention, delivered_seq);
+        let (log, removed) = blocking(log, work).await?;
+        let removed = removed.unwrap_or_else(|error| {
+            tracing::error!(error, "Failed to remove old segments of the audit log");
+            Removed::default()
+        });
+        if removed.undelivered {
+            tracing::warn!(delivered_seq, "Removed audit records that a sink was not given");
+        }
+        Ok((log, removed))
     }
 
     /// The log does not verify or cannot be opened: every operation is refused until it can be.

@@ -3,9 +3,17 @@
 use std::io;
 use std::path::PathBuf;
 
-use solo_audit::{AuditError, Checkpoint, CheckpointKey, Entry, PublicKey, Trail, TrailOptions};
+use solo_audit::{
+    AuditError, Checkpoint, CheckpointKey, Entry, PublicKey, SEGMENT_BYTES_DEFAULT, Trail,
+    TrailOptions,
+};
 
+use super::retention::{self, AT_ONCE_MAX, Size};
+use super::settings::Retention;
 use crate::{clock, keyfile};
+
+/// Who removes segments, for the log.
+const PRINCIPAL: &str = "kernel";
 
 /// Where the log and what belongs to it are.
 #[derive(Debug, Clone)]
@@ -30,6 +38,16 @@ pub(super) struct Log {
     unsigned: bool,
 }
 
+/// What a retention did.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Removed {
+    pub(super) segments: usize,
+    /// A sink was not given all of it.
+    pub(super) undelivered: bool,
+    /// There may be more to remove.
+    pub(super) more: bool,
+}
+
 /// What has to be verified yet: everything that was there when the log was opened.
 #[derive(Debug)]
 pub(super) struct Unverified {
@@ -44,12 +62,16 @@ impl Log {
     /// # Errors
     /// The key cannot be read; the log does not verify, ends before the kept checkpoint, or cannot be
     /// read.
-    pub(super) fn open(paths: &AuditPaths) -> Result<(Self, Unverified), String> {
+    pub(super) fn open(
+        paths: &AuditPaths,
+        retention: &Retention,
+    ) -> Result<(Self, Unverified), String> {
         let key = key(paths).map_err(|error| format!("{}: {error}", paths.key.display()))?;
         let say = |error: AuditError| explain(&error);
         let public_key = key.public();
         let options = TrailOptions {
             kept: Checkpoint::read(&paths.checkpoint).map_err(say)?,
+            segment_bytes_max: retention.segment_bytes.unwrap_or(SEGMENT_BYTES_DEFAULT),
             ..TrailOptions::new(key)
         };
         let trail = Trail::open(&paths.log, options, clock::unix_ms()).map_err(say)?;
@@ -96,6 +118,57 @@ impl Log {
             self.keep(&checkpoint);
         }
         Ok(())
+    }
+
+    /// Number of the last record.
+    pub(super) fn seq(&self) -> u64 {
+        self.trail.head().seq
+    }
+
+    /// Removes what `retention` does not keep, some segments at a time. `delivered_seq`: what every
+    /// sink has. Answers what was removed, and whether there may be more.
+    ///
+    /// # Errors
+    /// The disk failed, or a segment is not in order.
+    pub(super) fn prune(
+        &mut self,
+        retention: &Retention,
+        delivered_seq: u64,
+    ) -> Result<Removed, String> {
+        let say = |error: AuditError| explain(&error);
+        let now = clock::unix_ms();
+        let mut sizes = Vec::new();
+        for size in solo_audit::segment_sizes(self.trail.directory()).map_err(say)? {
+            let is_asked = retention.keep_ms.is_some() && sizes.len() < AT_ONCE_MAX;
+            let ended_unix_ms = match is_asked {
+                true => Some(size.ended_unix_ms().map_err(say)?),
+                false => None,
+            };
+            sizes.push(Size { first_seq: size.first_seq, bytes: size.bytes, ended_unix_ms });
+        }
+        let plan = retention::plan(&sizes, retention, delivered_seq, now);
+        if plan.remove == 0 {
+            return Ok(Removed::default());
+        }
+        let pruned = self.trail.prune(&solo_audit::Retention {
+            keep_segments: sizes.len() - plan.remove,
+            keep_from_seq: u64::MAX,
+            principal: PRINCIPAL,
+            request_id: "",
+            at_unix_ms: now,
+        });
+        let pruned = pruned.map_err(say)?;
+        // The record of it may be the last one.
+        let head = self.trail.head();
+        self.unsigned = self.trail.newest_checkpoint().is_none_or(|newest| newest.head() != head);
+        if let Some(checkpoint) = pruned.checkpoint {
+            self.keep(&checkpoint);
+        }
+        Ok(Removed {
+            segments: pruned.segments,
+            undelivered: plan.undelivered,
+            more: plan.remove == AT_ONCE_MAX,
+        })
     }
 
     /// A checkpoint that cannot be kept is no reason to stop: an older one is there.

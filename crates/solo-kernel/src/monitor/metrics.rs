@@ -8,6 +8,8 @@ use prometheus::{
 };
 use solo_api::cell::v1 as wire;
 
+use crate::audit::SinkMetrics;
+
 /// Milliseconds from a known artifact's warm start to a cold compilation.
 const STARTUP_BUCKETS_MS: [f64; 12] =
     [0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 250.0, 1_000.0, 5_000.0, 30_000.0];
@@ -29,6 +31,7 @@ pub(crate) struct Metrics {
     pub(crate) memory_available: IntGauge,
     pub(crate) load: Gauge,
     pub(crate) gateway_up: IntGauge,
+    pub(crate) sinks: SinkMetrics,
 }
 
 /// Figures of one service at the time of a scrape.
@@ -69,8 +72,10 @@ impl ServiceFigures {
 impl Metrics {
     /// Makes and registers all metrics.
     pub(crate) fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
         let metrics = Self {
-            registry: Registry::new(),
+            sinks: SinkMetrics::new(&registry)?,
+            registry,
             deployments: IntCounterVec::new(
                 Opts::new("solo_deployment_count", "Deployments by result (ready, failed, dry_run)."),
                 &["result"],

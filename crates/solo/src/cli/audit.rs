@@ -41,6 +41,8 @@ enum Command {
     Verify(Verify),
     /// Print records as JSON, one a line, as they are in the log
     Export(Show),
+    /// Tell how far the sinks are that audit.toml in the home names
+    Sinks,
 }
 
 /// Which records.
@@ -112,6 +114,7 @@ impl Audit {
             Command::Export(show) => show.run(context, true),
             Command::Follow(follow) => follow.run(context).await,
             Command::Verify(verify) => verify.run(context),
+            Command::Sinks => super::sinks::show(context),
         }
     }
 }

@@ -25,6 +25,7 @@ mod node;
 mod services;
 mod settings;
 mod shutdown;
+mod sinks;
 mod token;
 mod up;
 mod update;

@@ -90,6 +90,8 @@ impl Up {
             metrics: self.metrics,
             program: program()?,
         };
+        // The kernel refuses it too; here it is said at once.
+        solo_kernel::check_audit_settings(&options.home).map_err(Failure::Refused)?;
         if self.raise_map_count {
             // Before a cell starts: it computes its room when it does.
             maps::raise(output)?;

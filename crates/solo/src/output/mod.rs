@@ -21,7 +21,7 @@ mod tree;
 pub(crate) use record::record_line;
 pub(crate) use service::{deploy_text, list_text, status_text, update_text};
 pub(crate) use spinner::Spinner;
-pub(crate) use text::{Style, json, one_line, size, table};
+pub(crate) use text::{Style, duration_us, json, one_line, size, table};
 pub(crate) use tree::tree_text;
 
 /// How results and errors are written.

@@ -20,5 +20,6 @@ mod matrix;
 mod model;
 mod observing;
 mod operations;
+mod sinks;
 mod survival;
 mod updates;
