@@ -13,7 +13,8 @@ solo() {
   # The tour shows `solo up` as it is typed; here the ports must be free ones.
   if [ "$1" = up ]; then
     shift
-    "$target/release/solo" up --api 127.0.0.1:0 --gateway 127.0.0.1:0 --metrics 127.0.0.1:0 "$@"
+    case " $* " in *" --api "*) api=() ;; *) api=(--api 127.0.0.1:0) ;; esac
+    "$target/release/solo" up "${api[@]}" --gateway 127.0.0.1:0 --metrics 127.0.0.1:0 "${@/:7747/:0}"
   else
     "$target/release/solo" "$@"
   fi

@@ -1,16 +1,19 @@
 //! The client of `solo.v1`, as the CLI, the gateway, tests and Rust programs use it.
 
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use hyper_util::rt::TokioIo;
+use solo_tls::{ClientFiles, Connector, TlsError};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::UnixStream;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::{Channel, Endpoint as Transport, Uri};
 
 use crate::v1::solo_service_client::SoloServiceClient;
 
-/// Longest wait for a connection: all listeners are on this machine, and the heart keeps them open.
+/// Longest wait for a connection: the heart keeps all listeners open, and a handshake takes two turns.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Where the API is.
@@ -18,8 +21,15 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub enum Endpoint {
     /// A Unix socket: `$SOLO_HOME/run/api.sock`.
     Unix(PathBuf),
-    /// `HOST:PORT`.
+    /// `HOST:PORT`, in plain: on loopback.
     Tcp(String),
+    /// `HOST:PORT`, in TLS.
+    Tls {
+        /// Where.
+        address: String,
+        /// Whom to trust, and what to show.
+        files: ClientFiles,
+    },
 }
 
 /// Why there is no connection.
@@ -37,6 +47,9 @@ pub enum ConnectError {
     /// The address is none.
     #[error("{0:?} is not an address (expected HOST:PORT)")]
     Address(String),
+    /// The files of the client's TLS are of no use.
+    #[error("TLS cannot be spoken")]
+    Tls(#[source] TlsError),
     /// The token has characters that a header cannot carry.
     #[error("the token is not printable ASCII")]
     Token,
@@ -161,5 +174,27 @@ pub async fn connect_channel(endpoint: &Endpoint) -> Result<Channel, ConnectErro
             .connect()
             .await
             .map_err(unreachable),
+        Endpoint::Tls { address, files } => {
+            let connector = Connector::open(files).map_err(ConnectError::Tls)?;
+            let transport = Transport::from_shared(format!("https://{address}"))
+                .map_err(|_| ConnectError::Address(address.clone()))?;
+            transport
+                .connect_timeout(CONNECT_TIMEOUT)
+                .connect_with_connector(tower::service_fn(move |uri: Uri| {
+                    let connector = connector.clone();
+                    async move { connect_tls(connector, uri).await.map(TokioIo::new) }
+                }))
+                .await
+                .map_err(unreachable)
+        }
     }
+}
+
+/// Connects to the host and the port of `uri`.
+async fn connect_tls(connector: Connector, uri: Uri) -> io::Result<impl AsyncRead + AsyncWrite> {
+    let wrong = || io::Error::from(io::ErrorKind::InvalidInput);
+    let host = uri.host().ok_or_else(wrong)?;
+    // An IPv6 address has brackets where there may be a port.
+    let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    connector.connect(host, uri.port_u16().ok_or_else(wrong)?).await
 }

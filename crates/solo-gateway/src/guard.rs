@@ -3,8 +3,8 @@
 //!
 //! A page of a stranger must not be able to send one, not even to find out that the gateway is there:
 //! neither under a name of its own that resolves to this machine (DNS rebinding), nor by a form or
-//! a script of another origin. Pure: method, target and headers in, a decision out. It does not
-//! look at tokens: these are the kernel's.
+//! a script of another origin. Pure: method, target, headers and the names of the gateway in, a decision
+//! out. It does not look at tokens: these are the kernel's.
 
 use axum::http::{HeaderMap, Method, Uri, header};
 use solo_types::{Problem, ProblemKind};
@@ -12,14 +12,22 @@ use solo_types::{Problem, ProblemKind};
 /// Content types that a form cannot send, so that a browser asks before it sends one across sites.
 const CONTENT_TYPES: [&str; 2] = ["application/json", "application/octet-stream"];
 
-/// Checks one request.
+/// Checks one request. `is_ours` tells whether the gateway has a name or an address, without a port.
 ///
 /// # Errors
 /// `HOST_REFUSED`, `ORIGIN_REFUSED` or `UNSUPPORTED_MEDIA_TYPE`.
-pub(crate) fn check(method: &Method, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
-    let host = host(uri, headers).filter(|host| is_loopback(host)).ok_or_else(|| {
-        refused("HOST_REFUSED", "the Host header does not name this machine's loopback address")
-            .remedy("use http://127.0.0.1:PORT or http://localhost:PORT")
+pub(crate) fn check(
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+    is_ours: impl Fn(&str) -> bool,
+) -> Result<(), Problem> {
+    let is_host = |host: &&str| without_port(host).is_some_and(&is_ours);
+    let host = host(uri, headers).filter(is_host).ok_or_else(|| {
+        refused("HOST_REFUSED", "the Host header does not name this gateway").remedy(
+            "use http://127.0.0.1:PORT or http://localhost:PORT, or with TLS a name or address that \
+             the certificate is for",
+        )
     })?;
     if headers.contains_key(header::ORIGIN) && !is_same_origin(headers, host) {
         return Err(refused("ORIGIN_REFUSED", "the request comes from a page of another origin")
@@ -56,15 +64,19 @@ fn only(headers: &HeaderMap, name: header::HeaderName) -> Option<&str> {
     values.next().is_none().then_some(value)
 }
 
-/// `localhost`, `127.0.0.1` or `[::1]`, with any port or none.
-fn is_loopback(host: &str) -> bool {
-    ["localhost", "127.0.0.1", "[::1]"].into_iter().any(|name| {
-        let Some(start) = host.get(..name.len()) else { return false };
-        let port = &host[name.len()..];
-        start.eq_ignore_ascii_case(name)
-            && (port.is_empty()
-                || port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok()))
-    })
+/// The name or address of a host, which has any port or none; of `[::1]:80` it is `::1`.
+fn without_port(host: &str) -> Option<&str> {
+    let (name, rest) = match host.strip_prefix('[') {
+        Some(bracketed) => bracketed.split_once(']').filter(|(name, _)| name.contains(':'))?,
+        None => host.split_at(host.find(':').unwrap_or(host.len())),
+    };
+    let is_port = |port: &str| port.parse::<u16>().is_ok();
+    (rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port)).then_some(name)
+}
+
+/// `localhost`, `127.0.0.1` or `::1`: what a gateway without TLS is called.
+pub(crate) fn is_loopback(host: &str) -> bool {
+    ["localhost", "127.0.0.1", "::1"].into_iter().any(|name| host.eq_ignore_ascii_case(name))
 }
 
 /// Scheme aside: the gateway may stand behind a proxy that speaks TLS.
@@ -96,7 +108,7 @@ mod tests {
     }
 
     fn reason(method: Method, uri: &'static str, pairs: &[(&'static str, &'static str)]) -> String {
-        match check(&method, &Uri::from_static(uri), &headers(pairs)) {
+        match check(&method, &Uri::from_static(uri), &headers(pairs), is_loopback) {
             Ok(()) => "ok".to_owned(),
             Err(problem) => problem.reason,
         }
@@ -117,10 +129,31 @@ mod tests {
             ("127.0.0.1:99999", "HOST_REFUSED"),
             ("127.0.0.1:", "HOST_REFUSED"),
             ("127.0.0.2", "HOST_REFUSED"),
+            ("[::1", "HOST_REFUSED"),
+            ("[::1]x", "HOST_REFUSED"),
+            ("[localhost]", "HOST_REFUSED"),
+            ("::1", "HOST_REFUSED"),
             ("evil.example", "HOST_REFUSED"),
             ("localhost@evil.example", "HOST_REFUSED"),
         ] {
             assert_eq!(reason(Method::GET, "/", &[("host", host)]), expected, "{host:?}");
+        }
+    }
+
+    #[test]
+    fn a_gateway_of_another_name_is_asked_by_that_name() {
+        let is_ours = |host: &str| ["solo.example", "192.0.2.7", "2001:db8::7"].contains(&host);
+        for (host, expected) in [
+            ("solo.example", true),
+            ("solo.example:443", true),
+            ("192.0.2.7:1", true),
+            ("[2001:db8::7]:1", true),
+            ("localhost", false),
+            ("evil.example", false),
+        ] {
+            let checked =
+                check(&Method::GET, &Uri::from_static("/"), &headers(&[("host", host)]), is_ours);
+            assert_eq!(checked.is_ok(), expected, "{host}");
         }
     }
 

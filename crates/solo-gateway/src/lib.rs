@@ -11,6 +11,8 @@
 use std::net::TcpListener;
 use std::path::PathBuf;
 
+use solo_tls::TlsFiles;
+
 mod backend;
 mod guard;
 pub mod json;
@@ -25,6 +27,8 @@ pub struct GatewayOptions {
     pub home: PathBuf,
     /// Bound and listening; the heart keeps it open while gateways come and go.
     pub listener: TcpListener,
+    /// For a listener that is not loopback; without it such a listener is not served.
+    pub tls: Option<TlsFiles>,
 }
 
 /// Why a gateway did not start.
@@ -36,6 +40,9 @@ pub enum GatewayError {
     /// The listener that was handed down is of no use.
     #[error("failed to take over the listener")]
     Listener(#[source] std::io::Error),
+    /// What looks at the certificate failed.
+    #[error("failed to keep the certificate up to date: {0}")]
+    Certificates(String),
 }
 
 /// Serves until SIGTERM, then lets requests in flight finish for at most 5 s.

@@ -17,6 +17,7 @@ use axum::{Json, Router};
 use solo_api::v1;
 use solo_api::v1::call_request::Input;
 use solo_api::v1::call_response::Output;
+use solo_tls::ServerTls;
 use solo_types::{Problem, ProblemKind, TraceId, bounds};
 use tokio::sync::Semaphore;
 use tonic_health::pb::HealthCheckRequest;
@@ -52,13 +53,15 @@ const SOLO_TRACE: &str = "x-solo-trace";
 struct Gateway {
     backend: Backend,
     room: Semaphore,
+    /// If the gateway speaks TLS: what it is called is what its certificate is for.
+    tls: Option<Arc<ServerTls>>,
 }
 
 type Shared = State<Arc<Gateway>>;
 
 /// All routes, behind the rules and bounds that hold for each.
-pub(crate) fn router(backend: Backend) -> Router {
-    let gateway = Arc::new(Gateway { backend, room: Semaphore::new(REQUESTS_MAX) });
+pub(crate) fn router(backend: Backend, tls: Option<Arc<ServerTls>>) -> Router {
+    let gateway = Arc::new(Gateway { backend, room: Semaphore::new(REQUESTS_MAX), tls });
     Router::new()
         .route("/healthz", get(health))
         .route("/v1/services", get(list))
@@ -86,7 +89,11 @@ async fn within_bounds(State(gateway): Shared, request: Request, next: Next) -> 
 }
 
 async fn bounded(gateway: &Gateway, request: Request, next: Next) -> Result<Response, Problem> {
-    guard::check(request.method(), request.uri(), request.headers())?;
+    let is_ours = |host: &str| match &gateway.tls {
+        None => guard::is_loopback(host),
+        Some(tls) => tls.covers(host),
+    };
+    guard::check(request.method(), request.uri(), request.headers(), is_ours)?;
     let _permit = gateway.room.try_acquire().map_err(|_| {
         Problem::new(
             ProblemKind::Unavailable,

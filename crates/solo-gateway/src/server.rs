@@ -1,4 +1,4 @@
-//! Accepts connections and speaks HTTP/1.1 on them, within bounds.
+//! Accepts connections and speaks HTTP/1.1 on them, in TLS where others reach it, within bounds.
 //!
 //! Knows nothing of routes. Owns every connection's task: none outlives [`run`].
 
@@ -11,7 +11,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use solo_tls::{Incoming, Protocol, ServerTls, Transport};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -44,15 +45,29 @@ pub(crate) async fn run(options: GatewayOptions) -> Result<(), GatewayError> {
     let mut terminate = signal(SignalKind::terminate()).map_err(GatewayError::Runtime)?;
     // The heart alone acts on Ctrl-C, and ends the processes of Solo in their order.
     let _interrupt = signal(SignalKind::interrupt()).map_err(GatewayError::Runtime)?;
-    let router = routes::router(Backend::new(&options.home));
+    let tls = options.tls.map(|files| ServerTls::open(files, || {}));
     let address = listener.local_addr().map_err(GatewayError::Listener)?;
-    info!(%address, "Gateway serves");
-    serve(listener, &router, &mut terminate).await;
+    let incoming = Incoming::new(listener, tls.as_ref(), Protocol::Http1);
+    let incoming = incoming.map_err(GatewayError::Listener)?;
+    let tls = tls.filter(|_| incoming.is_tls());
+    let router = routes::router(Backend::new(&options.home), tls.clone());
+    let keep = async {
+        match tls {
+            Some(tls) => tls.keep(|_| {}).await,
+            None => std::future::pending().await,
+        }
+    };
+    info!(%address, tls = incoming.is_tls(), "Gateway serves");
+    tokio::select! {
+        () = serve(incoming, &router, &mut terminate) => {}
+        // The heart starts another gateway.
+        why = keep => return Err(GatewayError::Certificates(why)),
+    }
     info!("Gateway ended");
     Ok(())
 }
 
-async fn serve(listener: TcpListener, router: &Router, terminate: &mut Signal) {
+async fn serve(mut incoming: Incoming, router: &Router, terminate: &mut Signal) {
     let graceful = GracefulShutdown::new();
     let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
@@ -60,7 +75,7 @@ async fn serve(listener: TcpListener, router: &Router, terminate: &mut Signal) {
         tokio::select! {
             _ = terminate.recv() => break,
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
-            accepted = accept(&listener, &room) => match accepted {
+            accepted = accept(&mut incoming, &room) => match accepted {
                 Ok((stream, permit)) => {
                     let connection = connection(stream, router.clone());
                     let watched = graceful.watch(connection);
@@ -78,7 +93,7 @@ async fn serve(listener: TcpListener, router: &Router, terminate: &mut Signal) {
             },
         }
     }
-    drop(listener);
+    drop(incoming);
     if tokio::time::timeout(SHUTDOWN_TIMEOUT, graceful.shutdown()).await.is_err() {
         warn!(connections = connections.len(), "Requests did not finish in time");
     }
@@ -87,24 +102,21 @@ async fn serve(listener: TcpListener, router: &Router, terminate: &mut Signal) {
 
 /// Waits for room first, so that what is accepted can be served.
 async fn accept(
-    listener: &TcpListener,
+    incoming: &mut Incoming,
     room: &Arc<Semaphore>,
-) -> io::Result<(TcpStream, tokio::sync::OwnedSemaphorePermit)> {
+) -> io::Result<(Transport, tokio::sync::OwnedSemaphorePermit)> {
     let permit = Arc::clone(room).acquire_owned().await.map_err(io::Error::other)?;
-    let (stream, _) = listener.accept().await?;
-    // A failure costs latency only.
-    let _ = stream.set_nodelay(true);
-    Ok((stream, permit))
+    Ok((incoming.next().await?, permit))
 }
 
 type Connection = hyper_util::server::conn::auto::Connection<
     'static,
-    TokioIo<TcpStream>,
+    TokioIo<Transport>,
     TowerToHyperService<Router>,
     TokioExecutor,
 >;
 
-fn connection(stream: TcpStream, router: Router) -> Connection {
+fn connection(stream: Transport, router: Router) -> Connection {
     let mut builder = Builder::new(TokioExecutor::new()).http1_only();
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
     builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)).into_owned()

@@ -51,6 +51,7 @@ fn up(home: &str, api: &str) -> Result<(), Failure> {
         gateway: any,
         metrics: any,
         program,
+        tls: None,
     })?;
     Ok(())
 }

@@ -7,10 +7,20 @@ use std::path::PathBuf;
 /// Why the heart did not start, or had to end.
 #[derive(Debug, thiserror::Error)]
 pub enum HeartError {
-    /// A listener that other machines could reach.
-    #[error("the {listener} address {address} is not a loopback address")]
-    NotLoopback {
+    /// A listener that other machines could reach, without a certificate.
+    #[error("the {listener} address {address} is not a loopback address, and there is no TLS")]
+    TlsRequired {
         /// `api`, `gateway` or `metrics`.
+        listener: &'static str,
+        /// What was asked for.
+        address: SocketAddr,
+    },
+    /// A listener that other machines could reach, for which that is not enough.
+    #[error(
+        "the {listener} address {address} is not a loopback address, and clients need no certificate"
+    )]
+    ClientCertificatesRequired {
+        /// `metrics`.
         listener: &'static str,
         /// What was asked for.
         address: SocketAddr,
@@ -98,9 +108,13 @@ impl HeartError {
     #[must_use]
     pub fn remedy(&self) -> &'static str {
         match self {
-            Self::NotLoopback { .. } => {
-                "use 127.0.0.1 or [::1]; TLS listeners are not built yet, so other machines \
-                 reach Solo through an SSH tunnel only"
+            Self::TlsRequired { .. } => {
+                "make a certificate with `solo tls init --host NAME_OR_IP`, name one with \
+                 --tls-cert and --tls-key, or use 127.0.0.1 or [::1]"
+            }
+            Self::ClientCertificatesRequired { .. } => {
+                "name the authority of clients' certificates with --tls-client-ca (`solo tls init \
+                 --mutual` makes one), or use 127.0.0.1 or [::1]: metrics tell about all services"
             }
             Self::HomeTooLong { .. } => "choose a home with a shorter path",
             Self::HomeNotUtf8 { .. } => "choose a home with a path in UTF-8",

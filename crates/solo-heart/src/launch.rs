@@ -19,6 +19,7 @@ use crate::control::Control;
 use crate::home::Home;
 use crate::parent::HEART_PID_VARIABLE;
 use crate::protocol::descriptors;
+use crate::run::TlsOptions;
 use crate::sockets::Sockets;
 use crate::vocabulary::Role;
 
@@ -44,6 +45,7 @@ const DESCRIPTOR_MAX: i32 = descriptors::KERNEL_METRICS;
 pub(crate) struct Launcher {
     program: PathBuf,
     environment: Vec<(&'static str, OsString)>,
+    tls: Option<TlsOptions>,
     /// Keep the numbers that children are given occupied here: the pipe on which a failed `exec`
     /// is told would otherwise get one of them, and be overwritten in the child.
     _occupied: Vec<File>,
@@ -54,7 +56,7 @@ impl Launcher {
     ///
     /// # Errors
     /// [`HeartError::Program`], or no descriptors left.
-    pub(crate) fn new(program: PathBuf) -> Result<Self, HeartError> {
+    pub(crate) fn new(program: PathBuf, tls: Option<TlsOptions>) -> Result<Self, HeartError> {
         let program = std::path::absolute(&program).unwrap_or(program);
         match std::fs::metadata(&program) {
             Ok(metadata) if metadata.is_file() => {}
@@ -76,7 +78,7 @@ impl Launcher {
             .into_iter()
             .filter_map(|name| Some((name, std::env::var_os(name)?)))
             .collect();
-        Ok(Self { program, environment, _occupied: occupied })
+        Ok(Self { program, environment, tls, _occupied: occupied })
     }
 
     /// Starts the kernel and returns its process and the heart's end of the control socket.
@@ -87,6 +89,7 @@ impl Launcher {
         let (control, theirs) = Control::new()?;
         let mut command = self.command(home);
         command.arg("kernel").arg("--home").arg(home.root());
+        self.name_tls_files(&mut command);
         let pid = start(
             command,
             vec![
@@ -106,6 +109,7 @@ impl Launcher {
     pub(crate) fn gateway(&self, home: &Home, sockets: &Sockets) -> io::Result<u32> {
         let mut command = self.command(home);
         command.arg("gateway").arg("--home").arg(home.root());
+        self.name_tls_files(&mut command);
         start(command, vec![mapping(&sockets.gateway, descriptors::GATEWAY_HTTP)?])
     }
 
@@ -123,6 +127,15 @@ impl Launcher {
         command.args(["cell", kind.as_str(), "--id", cell, "--socket"]);
         command.arg(home.cell_socket(cell));
         start(command, Vec::new())
+    }
+
+    /// Paths only: who serves with a key reads it itself.
+    fn name_tls_files(&self, command: &mut Command) {
+        let Some(tls) = &self.tls else { return };
+        command.arg("--tls-cert").arg(&tls.certificate).arg("--tls-key").arg(&tls.key);
+        if let Some(client_ca) = &tls.client_ca {
+            command.arg("--tls-client-ca").arg(client_ca);
+        }
     }
 
     fn command(&self, home: &Home) -> Command {

@@ -28,5 +28,5 @@ mod vocabulary;
 pub use error::HeartError;
 pub use inherit::take_descriptor;
 pub use parent::{HEART_PID_VARIABLE, ParentError, bind_to_parent};
-pub use run::{HeartOptions, run};
+pub use run::{HeartOptions, TlsOptions, run};
 pub use tender::{start_tended, tend_command};

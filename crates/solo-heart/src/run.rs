@@ -24,7 +24,7 @@ use crate::control::{Control, End};
 use crate::home::Home;
 use crate::keeper::Keeper;
 use crate::launch::{Launcher, errno_name};
-use crate::sockets::{Sockets, check_loopback};
+use crate::sockets::{Sockets, check_addresses};
 use crate::survivors;
 use crate::vocabulary::{Action, Event, Notice, Role, Status};
 
@@ -39,15 +39,38 @@ const DRAIN_READS_MAX: usize = 64;
 pub struct HeartOptions {
     /// Directory of all data; made if it does not exist.
     pub home: PathBuf,
-    /// gRPC API (TCP, loopback; port 0: any free one).
+    /// gRPC API (TCP; port 0: any free one).
     pub api: SocketAddr,
-    /// HTTP front door (TCP, loopback; port 0: any free one).
+    /// HTTP front door (TCP; port 0: any free one).
     pub gateway: SocketAddr,
-    /// Prometheus metrics (TCP, loopback; port 0: any free one).
+    /// Prometheus metrics (TCP; port 0: any free one).
     pub metrics: SocketAddr,
     /// The binary that is started for every role. Looked up anew at each start, so that a new
     /// binary under the same path is taken at the next SIGHUP.
     pub program: PathBuf,
+    /// Files for TLS, which kernel and gateway read themselves. Without them addresses are loopback.
+    pub tls: Option<TlsOptions>,
+}
+
+/// Where certificates and keys are; absolute paths. The heart opens none of them.
+#[derive(Debug, Clone)]
+pub struct TlsOptions {
+    /// The server's certificate.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
+    /// Who signs clients' certificates; if there is one, clients must have one.
+    pub client_ca: Option<PathBuf>,
+}
+
+impl HeartOptions {
+    /// Refuses addresses that [`run`] would refuse, without touching anything.
+    ///
+    /// # Errors
+    /// [`HeartError::TlsRequired`] or [`HeartError::ClientCertificatesRequired`].
+    pub fn check_addresses(&self) -> Result<(), HeartError> {
+        check_addresses(self)
+    }
 }
 
 /// Runs Solo in the foreground until it is told to end (SIGTERM, SIGINT, or the kernel's word).
@@ -58,11 +81,9 @@ pub struct HeartOptions {
 /// # Errors
 /// [`HeartError`]: nothing was started, or, for [`HeartError::System`], everything has to end.
 pub fn run(options: HeartOptions) -> Result<(), HeartError> {
-    check_loopback("api", options.api)?;
-    check_loopback("gateway", options.gateway)?;
-    check_loopback("metrics", options.metrics)?;
+    check_addresses(&options)?;
     umask(Mode::from_bits_truncate(0o077));
-    let launcher = Launcher::new(options.program)?;
+    let launcher = Launcher::new(options.program, options.tls)?;
     let home = Home::open(&options.home)?;
     survivors::outlast(&home.written_pids(), home.root())?;
     home.clean();

@@ -1,7 +1,7 @@
 //! The listening sockets. The heart holds them for its whole life and never accepts on them.
 //!
 //! A kernel or gateway that restarts finds the connections of the meantime waiting in the queue, so
-//! none is refused. It refuses addresses that other machines can reach.
+//! none is refused. It refuses addresses that other machines can reach, unless there is TLS for them.
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -12,8 +12,8 @@ use std::os::unix::net::UnixListener;
 
 use nix::sys::socket::{Backlog, listen};
 
-use crate::HeartError;
 use crate::home::{Home, write_atomically};
+use crate::{HeartError, HeartOptions};
 
 /// Connections that wait while the kernel or the gateway restarts: 1 s at a thousand per second.
 const BACKLOG: i32 = 1024;
@@ -71,19 +71,32 @@ impl Sockets {
     }
 }
 
-/// Refuses an address that is not of this machine alone.
+/// Refuses addresses that are not of this machine alone, unless who connects meets TLS there.
+///
+/// Metrics tell about all services, and who reads them is often a program that keeps a token in a
+/// file: they want a client's certificate too.
 ///
 /// # Errors
-/// [`HeartError::NotLoopback`].
-pub(crate) fn check_loopback(
-    listener: &'static str,
-    address: SocketAddr,
-) -> Result<(), HeartError> {
-    if address.ip().is_loopback() {
-        Ok(())
-    } else {
-        Err(HeartError::NotLoopback { listener, address })
+/// [`HeartError::TlsRequired`] or [`HeartError::ClientCertificatesRequired`].
+pub(crate) fn check_addresses(options: &HeartOptions) -> Result<(), HeartError> {
+    let (has_tls, has_client_ca) = match &options.tls {
+        None => (false, false),
+        Some(tls) => (true, tls.client_ca.is_some()),
+    };
+    let listeners =
+        [("api", options.api), ("gateway", options.gateway), ("metrics", options.metrics)];
+    for (listener, address) in listeners {
+        if address.ip().is_loopback() {
+            continue;
+        }
+        if !has_tls {
+            return Err(HeartError::TlsRequired { listener, address });
+        }
+        if listener == "metrics" && !has_client_ca {
+            return Err(HeartError::ClientCertificatesRequired { listener, address });
+        }
     }
+    Ok(())
 }
 
 fn tcp(name: &'static str, address: SocketAddr) -> Result<TcpListener, HeartError> {
@@ -114,4 +127,51 @@ fn unix(home: &Home) -> Result<UnixListener, HeartError> {
 fn deepen<L: AsFd>(listener: L) -> io::Result<L> {
     listen(&listener, Backlog::new(BACKLOG)?)?;
     Ok(listener)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::TlsOptions;
+
+    fn reason(api: &str, metrics: &str, tls: Option<bool>) -> &'static str {
+        let options = HeartOptions {
+            home: PathBuf::new(),
+            api: api.parse().expect("an address"),
+            gateway: "127.0.0.1:0".parse().expect("an address"),
+            metrics: metrics.parse().expect("an address"),
+            program: PathBuf::new(),
+            tls: tls.map(|mutual| TlsOptions {
+                certificate: "c".into(),
+                key: "k".into(),
+                client_ca: mutual.then(|| "a".into()),
+            }),
+        };
+        match check_addresses(&options) {
+            Ok(()) => "ok",
+            Err(HeartError::TlsRequired { .. }) => "tls",
+            Err(HeartError::ClientCertificatesRequired { .. }) => "client",
+            Err(_) => "other",
+        }
+    }
+
+    #[test]
+    fn what_others_reach_needs_tls_and_metrics_need_more() {
+        let here = "127.0.0.1:0";
+        for public in ["0.0.0.0:0", "[::]:0", "192.0.2.1:1", "[::ffff:127.0.0.1]:1"] {
+            for (api, metrics, tls, expected) in [
+                (here, here, None, "ok"),
+                ("[::1]:0", "127.0.0.2:0", None, "ok"),
+                (public, here, None, "tls"),
+                (here, public, None, "tls"),
+                (public, here, Some(false), "ok"),
+                (here, public, Some(false), "client"),
+                (public, public, Some(true), "ok"),
+            ] {
+                assert_eq!(reason(api, metrics, tls), expected, "{api} {metrics} {tls:?}");
+            }
+        }
+    }
 }

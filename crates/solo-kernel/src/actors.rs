@@ -14,12 +14,12 @@ use solo_supervisor::{
 };
 use solo_types::{RestartMode, RestartPolicy};
 
-use crate::api::connections::limited;
+use crate::api::connections::{limited, transports};
 use crate::boot::Listeners;
 use crate::cells::InstanceReports;
 use crate::kernel::{Kernel, TENANT};
 use crate::service::{Service, actor};
-use crate::{api, audit, clock, store};
+use crate::{api, audit, certificates, clock, store};
 
 /// An actor that does not end by itself is aborted after this time: none holds anything that needs
 /// longer, and the heart waits.
@@ -107,6 +107,15 @@ pub(crate) fn start(
 ) -> Result<SupervisorHandle, String> {
     let copy = || listeners.try_clone().map(Arc::new).map_err(|error| error.to_string());
     let (tcp, unix, metrics) = (copy()?, copy()?, copy()?);
+    let mut api = vec![
+        worker(kernel, "tcp", move |kernel| serve_tcp(kernel, Arc::clone(&tcp))),
+        worker(kernel, "unix", move |kernel| serve_unix(kernel, Arc::clone(&unix))),
+        worker(kernel, "metrics", move |kernel| serve_metrics(kernel, Arc::clone(&metrics))),
+    ];
+    if let Some(tls) = listeners.tls.clone() {
+        let keep = move |kernel| certificates::keep(kernel, Arc::clone(&tls));
+        api.push(worker(kernel, "certificates", keep));
+    }
     let mut root = SupervisorSpec {
         name: "root".to_owned(),
         strategy: Strategy::OneForOne,
@@ -139,17 +148,7 @@ pub(crate) fn start(
                     vec![worker(kernel, kernel.host.cell(), keep_cell)],
                 )],
             ),
-            supervisor(
-                "api",
-                Strategy::OneForOne,
-                vec![
-                    worker(kernel, "tcp", move |kernel| serve_tcp(kernel, Arc::clone(&tcp))),
-                    worker(kernel, "unix", move |kernel| serve_unix(kernel, Arc::clone(&unix))),
-                    worker(kernel, "metrics", move |kernel| {
-                        serve_metrics(kernel, Arc::clone(&metrics))
-                    }),
-                ],
-            ),
+            supervisor("api", Strategy::OneForOne, api),
         ],
     };
     root.children.extend(sinks(kernel));
@@ -356,7 +355,7 @@ async fn until_open(kernel: &Kernel) {
 
 async fn serve_tcp(kernel: Arc<Kernel>, listeners: Arc<Listeners>) -> Result<(), String> {
     until_open(&kernel).await;
-    let incoming = limited(listeners.tcp().map_err(|error| error.to_string())?);
+    let incoming = limited(transports(listeners.tcp().map_err(|error| error.to_string())?));
     api::router(kernel).await.serve_with_incoming(incoming).await.map_err(|e| e.to_string())
 }
 
@@ -367,8 +366,8 @@ async fn serve_unix(kernel: Arc<Kernel>, listeners: Arc<Listeners>) -> Result<()
 }
 
 async fn serve_metrics(kernel: Arc<Kernel>, listeners: Arc<Listeners>) -> Result<(), String> {
-    let listener = listeners.metrics().map_err(|error| error.to_string())?;
-    api::metrics::serve(kernel, listener).await
+    let incoming = listeners.metrics().map_err(|error| error.to_string())?;
+    api::metrics::serve(kernel, incoming).await
 }
 
 #[cfg(test)]

@@ -14,9 +14,8 @@ use solo_api::cell::v1 as wire;
 use solo_capability::Authority;
 use solo_heart::protocol::descriptors;
 use solo_heart::take_descriptor;
-use tokio::net::TcpStream;
-use tokio_stream::wrappers::{TcpListenerStream, UnixListenerStream};
-use tokio_stream::{Stream, StreamExt};
+use solo_tls::{Incoming, Protocol, ServerTls, TlsFiles};
+use tokio_stream::wrappers::UnixListenerStream;
 
 use crate::artifacts::Artifacts;
 use crate::audit::{self, Audit, Entry, Sinks};
@@ -51,6 +50,8 @@ const SHUTDOWN_TIMEOUT_MS: u64 = 30_000;
 pub struct KernelOptions {
     /// `$SOLO_HOME`.
     pub home: PathBuf,
+    /// For listeners that are not loopback; without it such a listener is not served.
+    pub tls: Option<TlsFiles>,
 }
 
 /// Why the kernel could not start, or ended.
@@ -126,11 +127,9 @@ pub fn run(options: KernelOptions) -> Result<(), KernelError> {
 
 async fn serve(options: KernelOptions) -> Result<(), KernelError> {
     let control = UnixStream::from(descriptor(descriptors::KERNEL_CONTROL)?);
-    let listeners = Listeners {
-        tcp: TcpListener::from(descriptor(descriptors::KERNEL_API_TCP)?),
-        unix: UnixListener::from(descriptor(descriptors::KERNEL_API_UNIX)?),
-        metrics: TcpListener::from(descriptor(descriptors::KERNEL_METRICS)?),
-    };
+    let tcp = TcpListener::from(descriptor(descriptors::KERNEL_API_TCP)?);
+    let unix = UnixListener::from(descriptor(descriptors::KERNEL_API_UNIX)?);
+    let metrics = TcpListener::from(descriptor(descriptors::KERNEL_METRICS)?);
     let home_error = |step| {
         let home = options.home.clone();
         move |source| KernelError::Home { step, home, source }
@@ -140,6 +139,9 @@ async fn serve(options: KernelOptions) -> Result<(), KernelError> {
     let kernel = open(&home, heart).await?;
     load(&kernel).await?;
     kernel.compilers.warm().await;
+    let failed = kernel.metrics.tls_failed.clone();
+    let tls = options.tls.map(|files| ServerTls::open(files, move || failed.inc()));
+    let listeners = Listeners { tcp, unix, metrics, tls };
     let tree = actors::start(&kernel, &listeners).map_err(KernelError::Ended)?;
     adopt(&kernel).await;
     let version = env!("CARGO_PKG_VERSION");
@@ -160,19 +162,14 @@ pub(crate) struct Listeners {
     tcp: TcpListener,
     unix: UnixListener,
     metrics: TcpListener,
+    /// For those that are not loopback.
+    pub(crate) tls: Option<Arc<ServerTls>>,
 }
 
 impl Listeners {
-    /// Streams over copies of the sockets, for a server that may be started again.
-    pub(crate) fn tcp(&self) -> std::io::Result<impl Stream<Item = std::io::Result<TcpStream>>> {
-        // A server that is handed connections does not set this by itself; small answers would wait
-        // for the acknowledgement of the ones before.
-        Ok(tcp_stream(&self.tcp)?.map(|accepted| {
-            accepted.inspect(|stream| {
-                // A failure costs latency only.
-                let _slow = stream.set_nodelay(true);
-            })
-        }))
+    /// Connections over copies of the sockets, for a server that may be started again.
+    pub(crate) fn tcp(&self) -> std::io::Result<Incoming> {
+        self.incoming(&self.tcp, Protocol::Http2)
     }
 
     pub(crate) fn unix(&self) -> std::io::Result<UnixListenerStream> {
@@ -181,10 +178,14 @@ impl Listeners {
         Ok(UnixListenerStream::new(tokio::net::UnixListener::from_std(copy)?))
     }
 
-    pub(crate) fn metrics(&self) -> std::io::Result<tokio::net::TcpListener> {
-        let copy = self.metrics.try_clone()?;
+    pub(crate) fn metrics(&self) -> std::io::Result<Incoming> {
+        self.incoming(&self.metrics, Protocol::Http1)
+    }
+
+    fn incoming(&self, listener: &TcpListener, protocol: Protocol) -> std::io::Result<Incoming> {
+        let copy = listener.try_clone()?;
         copy.set_nonblocking(true)?;
-        tokio::net::TcpListener::from_std(copy)
+        Incoming::new(tokio::net::TcpListener::from_std(copy)?, self.tls.as_ref(), protocol)
     }
 
     pub(crate) fn try_clone(&self) -> std::io::Result<Self> {
@@ -192,14 +193,9 @@ impl Listeners {
             tcp: self.tcp.try_clone()?,
             unix: self.unix.try_clone()?,
             metrics: self.metrics.try_clone()?,
+            tls: self.tls.clone(),
         })
     }
-}
-
-fn tcp_stream(listener: &TcpListener) -> std::io::Result<TcpListenerStream> {
-    let copy = listener.try_clone()?;
-    copy.set_nonblocking(true)?;
-    Ok(TcpListenerStream::new(tokio::net::TcpListener::from_std(copy)?))
 }
 
 fn descriptor(number: i32) -> Result<std::os::fd::OwnedFd, KernelError> {

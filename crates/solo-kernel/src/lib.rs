@@ -17,6 +17,7 @@ mod artifacts;
 mod audit;
 mod boot;
 mod cells;
+mod certificates;
 mod clock;
 mod heart;
 mod holdings;

@@ -9,9 +9,10 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Parser, ValueEnum};
+use clap::{Args, Parser, ValueEnum};
 use solo_heart::protocol::descriptors::GATEWAY_HTTP;
 use solo_sandbox::Level;
+use solo_tls::TlsFiles;
 use tracing::error;
 use tracing_subscriber::EnvFilter;
 
@@ -31,11 +32,15 @@ enum Role {
     Kernel {
         #[arg(long)]
         home: PathBuf,
+        #[command(flatten)]
+        tls: Tls,
     },
     /// The front door
     Gateway {
         #[arg(long)]
         home: PathBuf,
+        #[command(flatten)]
+        tls: Tls,
     },
     /// A host of guest code
     Cell {
@@ -50,6 +55,24 @@ enum Role {
         #[arg(last = true, required = true)]
         command: Vec<OsString>,
     },
+}
+
+/// Files for TLS; none if no address is public.
+#[derive(Debug, Args)]
+struct Tls {
+    #[arg(long, requires = "tls_key")]
+    tls_cert: Option<PathBuf>,
+    #[arg(long, requires = "tls_cert")]
+    tls_key: Option<PathBuf>,
+    #[arg(long, requires = "tls_cert")]
+    tls_client_ca: Option<PathBuf>,
+}
+
+impl Tls {
+    fn files(self) -> Option<TlsFiles> {
+        let (certificate, key) = (self.tls_cert?, self.tls_key?);
+        Some(TlsFiles { certificate, key, client_ca: self.tls_client_ca })
+    }
 }
 
 /// What a cell does.
@@ -92,17 +115,23 @@ fn run(role: Role) -> Result<(), String> {
         return solo_heart::tend_command(program, arguments).map_err(told);
     }
     solo_heart::bind_to_parent().map_err(told)?;
-    // The kernel holds the signing key.
-    let level = if matches!(role, Role::Kernel { .. }) { Level::Keys } else { Level::Role };
+    // The kernel holds the signing key; who speaks TLS holds the key of the certificate.
+    let holds_keys = match &role {
+        Role::Kernel { .. } => true,
+        Role::Gateway { tls, .. } => tls.tls_key.is_some(),
+        Role::Cell { .. } => false,
+    };
+    let level = if holds_keys { Level::Keys } else { Level::Role };
     solo_sandbox::confine_self(level).map_err(told)?;
     match role {
-        Role::Kernel { home } => {
-            solo_kernel::run(solo_kernel::KernelOptions { home }).map_err(told)
+        Role::Kernel { home, tls } => {
+            let tls = tls.files();
+            solo_kernel::run(solo_kernel::KernelOptions { home, tls }).map_err(told)
         }
-        Role::Gateway { home } => {
+        Role::Gateway { home, tls } => {
             let listener = solo_heart::take_descriptor(GATEWAY_HTTP).map_err(told)?;
-            let listener = TcpListener::from(listener);
-            solo_gateway::run(solo_gateway::GatewayOptions { home, listener }).map_err(told)
+            let (listener, tls) = (TcpListener::from(listener), tls.files());
+            solo_gateway::run(solo_gateway::GatewayOptions { home, listener, tls }).map_err(told)
         }
         Role::Cell { kind: Kind::Wasm, id, socket } => {
             let options = solo_cell::wasm::WasmCellOptions { cell: id, socket };
@@ -172,6 +201,8 @@ mod tests {
         for line in [
             "solo kernel --home /h",
             "solo gateway --home /h",
+            "solo kernel --home /h --tls-cert /c --tls-key /k",
+            "solo gateway --home /h --tls-cert /c --tls-key /k --tls-client-ca /a",
             "solo cell wasm --id wasm-default --socket /h/run/cells/wasm-default.sock",
             "solo cell compiler --id compiler-1 --socket /h/run/cells/compiler-1.sock",
             "solo audit-command -- /bin/cat --help",

@@ -7,7 +7,7 @@ use cargo_metadata::{DependencyKind, Metadata};
 use super::Findings;
 
 /// All crates of the workspace. A crate may depend on those below it only (`ARCHITECTURE.md`).
-const LAYERS: [&str; 15] = [
+const LAYERS: [&str; 16] = [
     "xtask",
     "solo-bench",
     "solo",
@@ -18,6 +18,7 @@ const LAYERS: [&str; 15] = [
     "solo-audit",
     "solo-sandbox",
     "solo-api",
+    "solo-tls",
     "solo-actor",
     "solo-supervisor",
     "solo-rollout",

@@ -127,7 +127,7 @@ fn a_second_heart_and_foreign_addresses_are_refused() {
     assert!(node.addresses()["heart_pid"] == node.heart(), "the first one goes on");
     let free = tempfile::tempdir().expect("a directory");
     let open = Node::try_up(free.path(), "0.0.0.0:0");
-    assert!(open.contains("not a loopback address"), "{open}");
+    assert!(open.contains("not a loopback address, and there is no TLS"), "{open}");
     let taken = TcpListener::bind("127.0.0.1:0").expect("bound");
     let address = taken.local_addr().expect("an address").to_string();
     let twice = Node::try_up(free.path(), &address);

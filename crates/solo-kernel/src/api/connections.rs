@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::stream::unfold;
+use solo_tls::{Incoming, Transport};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_stream::{Stream, StreamExt};
@@ -26,6 +28,11 @@ pub(crate) struct Limited<S> {
     inner: S,
     silent: Option<Pin<Box<tokio::time::Sleep>>>,
     _permit: OwnedSemaphorePermit,
+}
+
+/// The connections of a TCP listener, each with its handshake done, as a stream.
+pub(crate) fn transports(incoming: Incoming) -> impl Stream<Item = io::Result<Transport>> {
+    unfold(incoming, |mut incoming| async { Some((incoming.next().await, incoming)) })
 }
 
 /// Limits the connections of a listener. One too many is closed at once.
@@ -94,10 +101,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Limited<S> {
     }
 }
 
-impl<S: Connected> Connected for Limited<S> {
-    type ConnectInfo = S::ConnectInfo;
+impl<S> Connected for Limited<S> {
+    type ConnectInfo = ();
 
-    fn connect_info(&self) -> Self::ConnectInfo {
-        self.inner.connect_info()
-    }
+    /// Nothing: who asks is told by the token of a request.
+    fn connect_info(&self) -> Self::ConnectInfo {}
 }

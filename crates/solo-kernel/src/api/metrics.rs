@@ -1,33 +1,64 @@
 //! The metrics endpoint: Prometheus text at `/metrics`, nothing else.
 
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::serve::ListenerExt;
-
+use axum::serve::Listener;
+use solo_tls::{Incoming, Transport};
 use solo_types::{Problem, ProblemKind};
+use tokio_stream::{Stream, StreamExt};
 
 use super::access::{self, Operation};
+use super::connections::{Limited, limited, transports};
 use super::figures::fresh;
 use crate::kernel::Kernel;
 
 /// Content type of the Prometheus text format.
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
+/// Wait after a failed accept: out of descriptors or memory, which only others' ends can mend.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
 /// Serves until the listener fails.
-pub(crate) async fn serve(
-    kernel: Arc<Kernel>,
-    listener: tokio::net::TcpListener,
-) -> Result<(), String> {
+pub(crate) async fn serve(kernel: Arc<Kernel>, incoming: Incoming) -> Result<(), String> {
     let router = axum::Router::new().route("/metrics", get(text)).with_state(kernel);
-    let listener = listener.tap_io(|stream| {
-        // A failure costs latency only.
-        let _slow = stream.set_nodelay(true);
-    });
-    axum::serve(listener, router).await.map_err(|error| error.to_string())
+    let address = incoming.local_addr().map_err(|error| error.to_string())?;
+    let connections = Connections { address, stream: Box::pin(limited(transports(incoming))) };
+    axum::serve(connections, router).await.map_err(|error| error.to_string())
+}
+
+/// The connections of the listener, as axum takes them.
+struct Connections {
+    address: SocketAddr,
+    stream: Pin<Box<dyn Stream<Item = io::Result<Limited<Transport>>> + Send>>,
+}
+
+impl Listener for Connections {
+    type Io = Limited<Transport>;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (Self::Io, Self::Addr) {
+        loop {
+            match self.stream.next().await {
+                Some(Ok(connection)) => return (connection, self.address),
+                Some(Err(error)) => tracing::warn!(%error, "Failed to accept a connection"),
+                // It does not end; were it to, there would be nothing to wait for.
+                None => {}
+            }
+            tokio::time::sleep(ACCEPT_PAUSE).await;
+        }
+    }
+
+    fn local_addr(&self) -> io::Result<Self::Addr> {
+        Ok(self.address)
+    }
 }
 
 /// Figures name all services, so that they are for who may read `kernel:metrics`.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use prometheus::{
-    CounterVec, Encoder, Gauge, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec,
-    Opts, Registry, TextEncoder,
+    CounterVec, Encoder, Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
 };
 use solo_api::cell::v1 as wire;
 
@@ -32,6 +32,7 @@ pub(crate) struct Metrics {
     pub(crate) load: Gauge,
     pub(crate) gateway_up: IntGauge,
     pub(crate) sinks: SinkMetrics,
+    pub(crate) tls_failed: IntCounter,
 }
 
 /// Figures of one service at the time of a scrape.
@@ -111,6 +112,10 @@ impl Metrics {
             )?,
             load: Gauge::new("solo_node_load1", "Load average of the machine over one minute.")?,
             gateway_up: IntGauge::new("solo_gateway_up", "1 while the gateway accepts connections.")?,
+            tls_failed: IntCounter::new(
+                "solo_tls_handshakes_failed_total",
+                "TLS handshakes of the API and of the metrics that failed or took too long.",
+            )?,
         };
         metrics.registry.register(Box::new(metrics.deployments.clone()))?;
         metrics.registry.register(Box::new(metrics.active_services.clone()))?;
@@ -121,6 +126,7 @@ impl Metrics {
         metrics.registry.register(Box::new(metrics.memory_available.clone()))?;
         metrics.registry.register(Box::new(metrics.load.clone()))?;
         metrics.registry.register(Box::new(metrics.gateway_up.clone()))?;
+        metrics.registry.register(Box::new(metrics.tls_failed.clone()))?;
         // Label values that are there from the first scrape on, so that a rate has a beginning.
         for result in ["ready", "failed", "dry_run"] {
             metrics.deployments.with_label_values(&[result]);

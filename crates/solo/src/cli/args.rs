@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use super::{Failure, Output};
 use super::{
-    audit, call, code, deploy, doctor, explain, failure, services, shutdown, token, up, update,
+    audit, call, code, deploy, doctor, explain, failure, services, shutdown, tls, token, trust, up, update,
     watch,
 };
 use crate::output::Format;
@@ -34,7 +34,7 @@ pub(crate) struct Global {
     // as required in the usage.
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) home: Option<PathBuf>,
-    /// Address of the API, HOST:PORT or the path of a Unix socket [env: SOLO_API] [default:
+    /// Address of the API: HOST:PORT, https://HOST:PORT or the path of a Unix socket [env: SOLO_API] [default:
     /// run/api.sock in the home]; for `up` where to listen [default: 127.0.0.1:7747]
     // Not by clap: the variable must not decide where `up` listens.
     #[arg(long, global = true, value_name = "ADDR")]
@@ -43,6 +43,8 @@ pub(crate) struct Global {
     /// keys/admin.token in the home]
     #[arg(long, global = true, value_name = "TOKEN")]
     pub(crate) token: Option<String>,
+    #[command(flatten)]
+    pub(crate) trust: trust::Trust,
     /// How to print results and errors
     #[arg(short, long, global = true, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
     pub(crate) output: Format,
@@ -85,6 +87,8 @@ pub(crate) enum Command {
     Shutdown(shutdown::Shutdown),
     /// Print and verify the audit log
     Audit(audit::Audit),
+    /// Make and show certificates for addresses that are not loopback
+    Tls(tls::Tls),
     /// Tell what the machine offers and whether Solo runs
     Doctor(doctor::Doctor),
     /// Print the completion script of a shell

@@ -10,6 +10,7 @@ use solo_types::{Problem, ProblemKind};
 
 use super::args::Global;
 use super::failure::{UNREACHABLE_REMEDY, chain};
+use super::trust;
 use super::{Failure, Output};
 
 /// Deadline of what the kernel answers from memory, or with one durable write.
@@ -39,7 +40,9 @@ impl Context {
             None => variable("SOLO_API")?,
         };
         let endpoint = match (api, &home) {
-            (Some(address), _) => endpoint(&address)?,
+            (Some(address), home) => {
+                trust::endpoint(&address, &global.trust, home.as_deref().ok())?
+            }
             (None, Ok(home)) => Endpoint::Unix(api_socket(home)),
             (None, Err(failure)) => return Err(failure.clone()),
         };
@@ -80,7 +83,11 @@ impl Context {
 
     fn refused(&self, error: &ConnectError) -> Failure {
         match error {
-            ConnectError::Unreachable { source, .. } => self.unreachable(&chain(source)),
+            ConnectError::Unreachable { source, .. } => match trust::failure(source) {
+                Some(failure) => failure,
+                None => self.unreachable(&chain(source)),
+            },
+            ConnectError::Tls(source) => Failure::usage(chain(source), source.remedy()),
             ConnectError::Address(_) => Failure::usage(chain(error), "give --api as HOST:PORT"),
             ConnectError::Token => {
                 Failure::usage(chain(error), "give --token as `solo token mint` printed it")
@@ -95,7 +102,7 @@ impl Context {
     pub(crate) fn unreachable(&self, why: &str) -> Failure {
         let place = match &self.endpoint {
             Endpoint::Unix(path) => path.display().to_string(),
-            Endpoint::Tcp(address) => address.clone(),
+            Endpoint::Tcp(address) | Endpoint::Tls { address, .. } => address.clone(),
         };
         let cause = format!("Solo cannot be reached at {place}: {why}");
         Failure::Unreachable(
@@ -163,7 +170,7 @@ pub(crate) fn home(global: &Global) -> Result<PathBuf, Failure> {
     })
 }
 
-/// Reads the address of an API.
+/// Reads the address of an API; those in TLS are read by [`trust::endpoint`].
 pub(crate) fn endpoint(address: &str) -> Result<Endpoint, Failure> {
     let wrong = |cause: &str| {
         let remedy = "give --api as HOST:PORT or as the path of a Unix socket";
@@ -175,12 +182,11 @@ pub(crate) fn endpoint(address: &str) -> Result<Endpoint, Failure> {
     if address.starts_with(['/', '.']) {
         return Ok(Endpoint::Unix(address.into()));
     }
-    if address.starts_with("https://") {
-        return Err(wrong("asks for TLS, which is not built yet"));
-    }
     let place = address.strip_prefix("http://").unwrap_or(address).trim_end_matches('/');
     match place.rsplit_once(':') {
-        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
+        Some((host, port))
+            if !host.is_empty() && !place.contains('/') && port.parse::<u16>().is_ok() =>
+        {
             Ok(Endpoint::Tcp(place.to_owned()))
         }
         _ => Err(wrong("is not the address of an API")),

@@ -22,11 +22,15 @@ mod explain;
 mod failure;
 mod maps;
 mod node;
+mod public;
 mod services;
 mod settings;
 mod shutdown;
 mod sinks;
+mod tls;
+mod tls_files;
 mod token;
+mod trust;
 mod up;
 mod update;
 mod values;
@@ -82,6 +86,7 @@ async fn remote(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Upload(command) => command.run(context).await,
         Command::Shutdown(command) => command.run(context).await,
         Command::Audit(command) => command.run(context).await,
+        Command::Tls(command) => command.run(context),
         Command::Doctor(command) => command.run(context).await,
         Command::Up(_) | Command::Completions(_) => Ok(()),
     }

@@ -74,7 +74,7 @@ fn heart_of(context: &Context) -> Option<Process> {
         Endpoint::Unix(path) => {
             *path == api_socket(home) || path.as_os_str() == node.api_socket.as_str()
         }
-        Endpoint::Tcp(address) => *address == node.api,
+        Endpoint::Tcp(address) | Endpoint::Tls { address, .. } => *address == node.api,
     };
     Process::find(node.heart_pid).filter(|_| is_node)
 }

@@ -22,6 +22,7 @@ use super::doctor;
 use super::failure::chain;
 use super::maps;
 use super::node::{Addresses, Process};
+use super::public::{self, TlsFlags};
 use super::{Failure, Output};
 use crate::output::{Spinner, one_line};
 use crate::roles;
@@ -61,6 +62,8 @@ pub(crate) struct Up {
     /// Where the metrics (Prometheus) are; port 0 for any free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:7790")]
     metrics: SocketAddr,
+    #[command(flatten)]
+    tls: TlsFlags,
     /// Raise the machine's vm.max_map_count to 1048576 first, if it is lower, so that a wasm cell has
     /// room for all the instances that it can address (needs root)
     #[arg(long)]
@@ -83,15 +86,19 @@ struct UpJson {
 
 impl Up {
     pub(crate) fn run(self, global: &Global, output: Output) -> Result<(), Failure> {
+        let home = context::home(global)?;
+        let api = listen_address(global.api.as_deref())?;
         let options = HeartOptions {
-            home: context::home(global)?,
-            api: listen_address(global.api.as_deref())?,
+            tls: self.tls.options(&home, &[api, self.gateway, self.metrics])?,
+            home,
+            api,
             gateway: self.gateway,
             metrics: self.metrics,
             program: program()?,
         };
         // The kernel refuses it too; here it is said at once.
         solo_kernel::check_audit_settings(&options.home).map_err(Failure::Refused)?;
+        options.check_addresses().map_err(|error| heart_failure(&error))?;
         if self.raise_map_count {
             // Before a cell starts: it computes its room when it does.
             maps::raise(output)?;
@@ -129,7 +136,10 @@ fn program() -> Result<PathBuf, Failure> {
 fn heart_failure(error: &HeartError) -> Failure {
     let (reason, kind) = match error {
         HeartError::AlreadyRunning { .. } => ("ALREADY_RUNNING", ProblemKind::AlreadyExists),
-        HeartError::NotLoopback { .. } => ("NOT_LOOPBACK", ProblemKind::InvalidArgument),
+        HeartError::TlsRequired { .. } => ("TLS_REQUIRED", ProblemKind::FailedPrecondition),
+        HeartError::ClientCertificatesRequired { .. } => {
+            ("CLIENT_CERTIFICATES_REQUIRED", ProblemKind::FailedPrecondition)
+        }
         HeartError::Bind { .. } => ("ADDRESS_NOT_USABLE", ProblemKind::FailedPrecondition),
         HeartError::HomeTooLong { .. }
         | HeartError::HomeNotUtf8 { .. }
@@ -208,6 +218,7 @@ fn spawn(options: &HeartOptions, log: File) -> io::Result<Child> {
         .args(["--api", &options.api.to_string()])
         .args(["--gateway", &options.gateway.to_string()])
         .args(["--metrics", &options.metrics.to_string()])
+        .args(public::arguments(options.tls.as_ref()))
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)
@@ -304,13 +315,13 @@ fn read_log(path: &Path, start: u64) -> String {
 fn up_text(up: &UpJson) -> String {
     let home = one_line(&up.home.display().to_string());
     format!(
-        "Solo is up (process {})\n  api      {}\n  socket   {}\n  gateway  http://{}\n  \
-         metrics  http://{}/metrics\n  home     {home}\n",
+        "Solo is up (process {})\n  api      {}\n  socket   {}\n  gateway  {}\n  \
+         metrics  {}/metrics\n  home     {home}\n",
         up.pid,
         up.api,
         one_line(&up.api_socket),
-        up.gateway,
-        up.metrics,
+        public::url(&up.gateway),
+        public::url(&up.metrics),
     )
 }
 

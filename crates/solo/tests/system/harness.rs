@@ -57,22 +57,33 @@ pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(
 impl Solo {
     /// Starts Solo in a new home.
     pub(crate) async fn start() -> Self {
-        let home = tempfile::Builder::new().prefix("solo-t").tempdir().expect("tempdir");
-        let mut solo = Self { home, heart: None };
+        let mut solo = Self::new();
         solo.up().await;
         solo
     }
 
+    /// A new home, and nothing started.
+    pub(crate) fn new() -> Self {
+        let home = tempfile::Builder::new().prefix("solo-t").tempdir().expect("tempdir");
+        Self { home, heart: None }
+    }
+
     /// Starts Solo in its home, again.
     pub(crate) async fn up(&mut self) {
+        let any = "127.0.0.1:0";
+        self.up_at(any, any, any).await;
+    }
+
+    /// Starts Solo in its home, with these addresses.
+    pub(crate) async fn up_at(&mut self, api: &str, gateway: &str, metrics: &str) {
         let log = std::fs::OpenOptions::new()
             .create(true)
             .append(true)
             .open(self.home().join("test.log"))
             .expect("log");
         let heart = Command::new(env!("CARGO_BIN_EXE_solo"))
-            .args(["up", "--api", "127.0.0.1:0", "--gateway", "127.0.0.1:0"])
-            .args(["--metrics", "127.0.0.1:0", "--home"])
+            .args(["up", "--api", api, "--gateway", gateway])
+            .args(["--metrics", metrics, "--home"])
             .arg(self.home())
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("clone"))

@@ -22,4 +22,5 @@ mod observing;
 mod operations;
 mod sinks;
 mod survival;
+mod tls;
 mod updates;
