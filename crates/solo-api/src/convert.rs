@@ -286,6 +286,8 @@ pub fn cell_spec(
         limit_action: spec.limits.limit_exceeded_action.as_str().to_owned(),
         cpu_quota_percent: spec.limits.cpu_quota_percent.unwrap_or(0),
         message_queue_max: spec.limits.message_queue_bound(),
+        // Only who starts it opens them.
+        secrets: Vec::new(),
     }
 }
 

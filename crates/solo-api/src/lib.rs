@@ -8,6 +8,7 @@ mod client;
 mod convert;
 mod problem;
 mod request;
+mod secret;
 
 pub use client::{Client, ConnectError, Endpoint, admin_token, connect_channel};
 pub use convert::{
@@ -18,6 +19,7 @@ pub use convert::{
 };
 pub use problem::{problem_from_status, status_from_problem};
 pub use request::{CodeSource, DeploySpec, UpdateSpec, code_source, deploy_spec, update_spec};
+pub use secret::{secret_references, secret_references_messages, secret_value};
 
 /// The generated API, package `solo.v1`.
 #[allow(

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 
 use solo_types::{
     Digest, Grant, HealthCheck, LimitAction, Limits, Problem, RestartMode, RestartPolicy, Right,
-    ServiceName, Tier, bounds,
+    SecretReference, ServiceName, Tier, bounds,
 };
 
-use crate::{convert::rights_from_messages, v1};
+use crate::{convert::rights_from_messages, secret::secret_references, v1};
 
 /// Where the code is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +49,8 @@ pub struct DeploySpec {
     pub health_check: Option<HealthCheck>,
     /// For `wasi:config`.
     pub config: BTreeMap<String, String>,
+    /// Secrets that it may read.
+    pub secrets: Vec<SecretReference>,
     /// For filters.
     pub labels: BTreeMap<String, String>,
     /// Scheduling.
@@ -78,6 +80,8 @@ pub struct UpdateSpec {
     pub restart: Option<v1::RestartPolicy>,
     /// New configuration.
     pub config: Option<BTreeMap<String, String>>,
+    /// Other secrets.
+    pub secrets: Option<Vec<SecretReference>>,
     /// Empty: none.
     pub idempotency_key: String,
 }
@@ -118,9 +122,6 @@ pub fn deploy_spec(request: v1::DeployRequest) -> Result<DeploySpec, Problem> {
         Ok(v1::Tier::System) => Tier::System,
         Err(_) => return Err(Problem::invalid("INVALID_TIER", "tier", "there is no such tier")),
     };
-    if !request.secrets.is_empty() {
-        return Err(Problem::unimplemented("giving secrets to services").field("secrets"));
-    }
     Ok(DeploySpec {
         name,
         replicas: replicas(request.replicas)?.unwrap_or(1),
@@ -130,6 +131,7 @@ pub fn deploy_spec(request: v1::DeployRequest) -> Result<DeploySpec, Problem> {
         restart_mode,
         health_check: request.health_check.map(health_check).transpose()?,
         config: config(request.config)?,
+        secrets: secret_references(request.secrets)?,
         labels: labels(request.labels)?,
         tier,
         arguments: arguments(request.arguments)?,
@@ -152,6 +154,7 @@ pub fn update_spec(request: v1::UpdateRequest) -> Result<UpdateSpec, Problem> {
         limits: request.limits,
         restart: request.restart,
         config: if request.config.is_empty() { None } else { Some(config(request.config)?) },
+        secrets: request.secrets.map(|all| secret_references(all.references)).transpose()?,
         idempotency_key: idempotency_key(request.idempotency_key)?,
     })
 }
@@ -488,12 +491,8 @@ mod tests {
             object: "service:other".into(),
             rights: vec![right.into()],
         };
-        for problem in [
-            refused(|r| r.secrets = vec![v1::SecretReference::default()]),
-            refused(|r| r.capabilities = vec![capability(v1::Right::Kill)]),
-        ] {
-            assert_eq!(problem.kind, solo_types::ProblemKind::Unimplemented);
-        }
+        let problem = refused(|r| r.capabilities = vec![capability(v1::Right::Kill)]);
+        assert_eq!(problem.kind, solo_types::ProblemKind::Unimplemented);
     }
 
     /// SPEC section 5 and C2: what a deployment states reaches its cell.
@@ -528,6 +527,7 @@ mod tests {
             arguments: Vec::new(),
             environment: deploy.environment,
             grants: deploy.grants,
+            secrets: deploy.secrets,
             exports: Vec::new(),
         };
         let id = ServiceId { node: NodeId(1), number: 1 };

@@ -25,6 +25,7 @@ use crate::home::Home;
 use crate::kernel::{Kernel, Parts, TENANT};
 use crate::monitor::Monitor;
 use crate::monitor::metrics::Metrics;
+use crate::secrets::Secrets;
 use crate::service::{Service, State};
 use crate::store::{self, Store};
 use crate::{actors, admin, clock, keyfile};
@@ -99,6 +100,14 @@ pub enum KernelError {
     /// The settings of the audit log cannot be used.
     #[error("the audit log is not set up: {0}")]
     AuditSettings(String),
+    /// The key of the secrets cannot be used.
+    #[error("the key of the secrets {path} cannot be used: {why}")]
+    SecretsKey {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        why: String,
+    },
     /// The tree gave up, or something that must not fail did.
     #[error("the kernel ended: {0}")]
     Ended(String),
@@ -228,6 +237,7 @@ async fn open(home: &Home, heart: Heart) -> Result<Arc<Kernel>, KernelError> {
         .map_err(|error| KernelError::Store(error.to_string()))?;
     holdings.restore(held, revoked);
     admin::ensure(home, &store, &holdings).await?;
+    let secrets = Secrets::open(home, store.clone()).await?;
     let home = home.clone();
     Ok(Kernel::new(Parts {
         home,
@@ -238,6 +248,7 @@ async fn open(home: &Home, heart: Heart) -> Result<Arc<Kernel>, KernelError> {
         monitor,
         metrics,
         holdings,
+        secrets,
         audit,
     }))
 }

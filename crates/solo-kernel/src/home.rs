@@ -79,6 +79,11 @@ impl Home {
         self.0.join("keys").join("admin.token")
     }
 
+    /// What seals the secrets, which are in the database: who has a copy of that alone has none of them.
+    pub(crate) fn secrets_key(&self) -> PathBuf {
+        self.0.join("keys").join("secrets.key")
+    }
+
     /// The audit log, and its key, which is kept apart from it.
     pub(crate) fn audit(&self) -> AuditPaths {
         let keys = self.0.join("keys");

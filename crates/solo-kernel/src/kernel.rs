@@ -19,6 +19,7 @@ use crate::home::Home;
 use crate::monitor::Monitor;
 use crate::monitor::metrics::Metrics;
 use crate::monitor::violations::Violations;
+use crate::secrets::Secrets;
 use crate::service::{Registry, Service};
 use crate::store::{self, Store};
 
@@ -45,6 +46,7 @@ pub(crate) struct Kernel {
     /// Figures of all services, some moments old at most.
     pub(crate) figures: FiguresCache,
     pub(crate) holdings: Holdings,
+    pub(crate) secrets: Secrets,
     pub(crate) audit: Audit,
     pub(crate) tree: std::sync::OnceLock<SupervisorHandle>,
     /// Bytes of requests under way, over all listeners.
@@ -71,6 +73,7 @@ pub(crate) struct Parts {
     pub(crate) monitor: Arc<Monitor>,
     pub(crate) metrics: Metrics,
     pub(crate) holdings: Holdings,
+    pub(crate) secrets: Secrets,
     pub(crate) audit: Audit,
 }
 
@@ -93,6 +96,7 @@ impl Kernel {
             violations: Violations::default(),
             figures: FiguresCache::default(),
             holdings: parts.holdings,
+            secrets: parts.secrets,
             audit: parts.audit,
             tree: std::sync::OnceLock::new(),
             intake: Intake::default(),

@@ -6,8 +6,10 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 
+use zeroize::Zeroizing;
+
 /// Longest key that is read.
-const KEY_BYTES_MAX: u64 = 4_096;
+const KEY_BYTES_MAX: usize = 4_096;
 
 /// Who else than the owner may read or write a file.
 const OTHERS: u32 = 0o077;
@@ -19,11 +21,11 @@ const OTHERS: u32 = 0o077;
 pub(crate) fn load_or_make(
     path: &Path,
     make: impl FnOnce() -> io::Result<Vec<u8>>,
-) -> io::Result<Vec<u8>> {
+) -> io::Result<Zeroizing<Vec<u8>>> {
     if let Some(key) = load(path)? {
         return Ok(key);
     }
-    let key = make()?;
+    let key = Zeroizing::new(make()?);
     store(path, &key)?;
     Ok(key)
 }
@@ -32,7 +34,7 @@ pub(crate) fn load_or_make(
 ///
 /// # Errors
 /// The file cannot be read, is too long, or is open to others than its owner.
-pub(crate) fn load(path: &Path) -> io::Result<Option<Vec<u8>>> {
+pub(crate) fn load(path: &Path) -> io::Result<Option<Zeroizing<Vec<u8>>>> {
     match std::fs::File::open(path) {
         Ok(file) => read(file).map(Some),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -40,15 +42,16 @@ pub(crate) fn load(path: &Path) -> io::Result<Option<Vec<u8>>> {
     }
 }
 
-fn read(file: std::fs::File) -> io::Result<Vec<u8>> {
+fn read(file: std::fs::File) -> io::Result<Zeroizing<Vec<u8>>> {
     let mode = file.metadata()?.permissions().mode();
     if mode & OTHERS != 0 {
         let why = format!("others may use it (mode {:o}): chmod 600", mode & 0o777);
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
     }
-    let mut key = Vec::new();
-    file.take(KEY_BYTES_MAX + 1).read_to_end(&mut key)?;
-    if key.len() as u64 > KEY_BYTES_MAX {
+    // With room for all from the start: a buffer that grows leaves copies behind.
+    let mut key = Zeroizing::new(Vec::with_capacity(2 * KEY_BYTES_MAX));
+    file.take(KEY_BYTES_MAX as u64 + 1).read_to_end(&mut key)?;
+    if key.len() > KEY_BYTES_MAX {
         return Err(io::Error::new(io::ErrorKind::InvalidData, "too long for a key"));
     }
     Ok(key)

@@ -25,6 +25,7 @@ mod home;
 mod kernel;
 mod keyfile;
 mod monitor;
+mod secrets;
 mod service;
 mod store;
 

@@ -17,11 +17,12 @@ mod trace;
 pub use glob::glob_matches;
 pub use id::{IdError, InstanceId, NodeId, ServiceId};
 pub use limits::{LIMIT_NAMES, LimitAction, Limits, bounds};
-pub use name::ServiceName;
+pub use name::{SecretName, ServiceName};
 pub use problem::{FieldViolation, Problem, ProblemKind};
 pub use restart::{RestartMode, RestartPolicy};
 pub use spec::{
-    Digest, Export, Grant, HealthCheck, Parameter, Right, Rights, ServiceKind, ServiceSpec, Tier,
+    Digest, Export, Grant, HealthCheck, Parameter, Right, Rights, SecretReference, ServiceKind,
+    ServiceSpec, Tier,
 };
 pub use state::{Exit, ExitReason, InstanceState, ServiceState};
 pub use trace::{TraceError, TraceId};

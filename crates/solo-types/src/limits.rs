@@ -32,6 +32,12 @@ pub mod bounds {
     pub const ARGUMENTS_BYTES_MAX: usize = 64 << 10;
     /// Capabilities of a service.
     pub const CAPABILITIES_MAX: usize = 64;
+    /// The value of a secret: room for a bundle of certificates.
+    pub const SECRET_BYTES_MAX: usize = 64 << 10;
+    /// Secrets of one tenant: some for each of its services, and a list of all is one message.
+    pub const SECRETS_PER_TENANT_MAX: usize = 1_000;
+    /// Secrets that one service is given: 2 MiB that travel with each start of it.
+    pub const SECRETS_PER_SERVICE_MAX: usize = 32;
     /// An idempotency key.
     pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;
     /// Payload or JSON arguments of one message, and its answer.

@@ -1,4 +1,4 @@
-//! Names of services.
+//! Names of services and of secrets.
 
 use std::fmt;
 
@@ -23,20 +23,7 @@ impl ServiceName {
     /// # Errors
     /// A [`Problem`] with reason `INVALID_NAME`, field `name` and the rule that it breaks.
     pub fn new(name: &str) -> Result<Self, Problem> {
-        let rule = if name.is_empty() {
-            "it is empty"
-        } else if name.chars().count() > NAME_CHARS_MAX {
-            "it has more than 63 characters"
-        } else if !name.starts_with(|c: char| c.is_ascii_lowercase()) {
-            "its first character is not a lower-case letter"
-        } else if let Some(c) = name.chars().find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '-')) {
-            return Err(refuse(&format!("it contains {c:?}")));
-        } else if name.ends_with('-') {
-            "its last character is `-`"
-        } else {
-            return Ok(Self(name.to_owned()));
-        };
-        Err(refuse(rule))
+        check(name).map(|()| Self(name.to_owned()))
     }
 
     /// The name as text.
@@ -44,6 +31,23 @@ impl ServiceName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+fn check(name: &str) -> Result<(), Problem> {
+    let rule = if name.is_empty() {
+        "it is empty"
+    } else if name.chars().count() > NAME_CHARS_MAX {
+        "it has more than 63 characters"
+    } else if !name.starts_with(|c: char| c.is_ascii_lowercase()) {
+        "its first character is not a lower-case letter"
+    } else if let Some(c) = name.chars().find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '-')) {
+        return Err(refuse(&format!("it contains {c:?}")));
+    } else if name.ends_with('-') {
+        "its last character is `-`"
+    } else {
+        return Ok(());
+    };
+    Err(refuse(rule))
 }
 
 fn refuse(rule: &str) -> Problem {
@@ -71,6 +75,47 @@ impl TryFrom<String> for ServiceName {
     }
 }
 
+/// A legal name of a secret. Names of secrets have the rules of [`ServiceName`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(into = "String", try_from = "String")]
+pub struct SecretName(String);
+
+impl SecretName {
+    /// Checks `name`.
+    ///
+    /// # Errors
+    /// As [`ServiceName::new`].
+    pub fn new(name: &str) -> Result<Self, Problem> {
+        check(name).map(|()| Self(name.to_owned()))
+    }
+
+    /// The name as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for SecretName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<SecretName> for String {
+    fn from(name: SecretName) -> String {
+        name.0
+    }
+}
+
+impl TryFrom<String> for SecretName {
+    type Error = Problem;
+
+    fn try_from(name: String) -> Result<Self, Problem> {
+        Self::new(&name)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -78,7 +123,7 @@ mod tests {
     #[test]
     fn accepts_legal_names() {
         for name in ["a", "counter", "a-1", "a--b", &"x".repeat(63)] {
-            assert!(ServiceName::new(name).is_ok(), "{name}");
+            assert!(ServiceName::new(name).is_ok() && SecretName::new(name).is_ok(), "{name}");
         }
     }
 
@@ -88,6 +133,7 @@ mod tests {
             ["", "../x", "A", "1a", "-a", "a-", "a b", "a/b", "ä", "a\n", "a.b", &"x".repeat(300)]
         {
             let problem = ServiceName::new(name).expect_err(name);
+            assert_eq!(SecretName::new(name).expect_err(name), problem);
             assert_eq!(problem.reason, "INVALID_NAME");
             assert_eq!(problem.fields[0].field, "name");
         }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Limits, Problem, RestartPolicy, ServiceName};
+use crate::{Limits, Problem, RestartPolicy, SecretName, ServiceName};
 
 /// BLAKE3 digest of an artifact, written as 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -168,6 +168,15 @@ pub struct Grant {
     pub rights: Rights,
 }
 
+/// A secret that a service is given: which, and under what key it finds it. Never the value.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SecretReference {
+    /// Name of the secret.
+    pub secret: SecretName,
+    /// What the service asks for.
+    pub key: String,
+}
+
 /// A question put to each instance at intervals.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealthCheck {
@@ -236,6 +245,9 @@ pub struct ServiceSpec {
     pub environment: BTreeMap<String, String>,
     /// What it may reach.
     pub grants: Vec<Grant>,
+    /// Secrets that it may read. Older specifications have none.
+    #[serde(default)]
+    pub secrets: Vec<SecretReference>,
     /// What it offers.
     pub exports: Vec<Export>,
 }

@@ -23,6 +23,7 @@ const LAYERS: [&str; 16] = [
     "solo-supervisor",
     "solo-rollout",
     "solo-capability",
+    "solo-secrets",
     "solo-types",
 ];
 

@@ -4,12 +4,13 @@
 //! HTTP requests without a grant are answered with an error at the call.
 
 /// Solo's own interfaces, at 0.1.
-const SOLO: [&str; 5] = [
+const SOLO: [&str; 6] = [
     "solo:service/messaging",
     "solo:service/context",
     "solo:service/log",
     "solo:service/timers",
     "solo:service/children",
+    "solo:service/secrets",
 ];
 
 /// WASI 0.2 as wasmtime-wasi and wasmtime-wasi-http implement it.
@@ -153,6 +154,7 @@ mod tests {
             "wasi:http/types@0.2.3",
             "solo:service/messaging@0.1.0",
             "solo:service/log@0.1.7",
+            "solo:service/secrets@0.1.0",
         ] {
             assert!(provides_interface(name), "{name}");
         }

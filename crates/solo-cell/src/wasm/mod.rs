@@ -29,6 +29,7 @@ mod output;
 mod quota;
 mod route;
 mod runner;
+mod secrets;
 mod server;
 mod service;
 mod slot;
@@ -45,6 +46,9 @@ use std::sync::{Arc, OnceLock};
 use nix::sys::resource::{Resource, setrlimit};
 use parking_lot::RwLock;
 use solo_api::cell::v1::cell_service_server::CellServiceServer;
+use solo_types::bounds::{
+    CONFIG_KEY_BYTES_MAX, MESSAGE_BYTES_MAX, SECRET_BYTES_MAX, SECRETS_PER_SERVICE_MAX,
+};
 use tokio::net::UnixListener;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::Semaphore;
@@ -71,8 +75,11 @@ const GUEST_NICENESS: i32 = 5;
 /// Starts under way at one time, per processor.
 const STARTS_PER_PROCESSOR: usize = 4;
 
-/// Messages of the protocol: the largest input or answer and what comes with it.
-const WIRE_BYTES_MAX: usize = solo_types::bounds::MESSAGE_BYTES_MAX + (1 << 20);
+/// Messages of the protocol: the largest input or answer and what comes with it; a start that would fit
+/// without its secrets fits with them.
+const WIRE_BYTES_MAX: usize = MESSAGE_BYTES_MAX
+    + (1 << 20)
+    + SECRETS_PER_SERVICE_MAX * (SECRET_BYTES_MAX + 2 * CONFIG_KEY_BYTES_MAX);
 
 /// Where and as whom to run.
 #[derive(Debug, Clone)]

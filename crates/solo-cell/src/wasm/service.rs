@@ -13,6 +13,7 @@ use solo_api::cell::v1 as wire;
 use solo_types::{LimitAction, RestartMode, RestartPolicy, ServiceId, ServiceKind};
 
 use super::grants::{Grants, rights_by_name};
+use super::secrets::Secrets;
 use super::slot::MEMORY_CEILING_BYTES;
 
 /// Bytes that may wait in one mailbox: eight of the largest messages. The limit of messages alone
@@ -71,6 +72,8 @@ pub(crate) struct Service {
     pub(crate) restart: RestartPolicy,
     /// For `wasi:config/store`.
     pub(crate) config: Vec<(String, String)>,
+    /// For `solo:service/secrets`. Children of its code share them.
+    pub(crate) secrets: Arc<Secrets>,
     /// Of a program.
     pub(crate) arguments: Vec<String>,
     /// Of a program.
@@ -151,6 +154,7 @@ impl Service {
             shutdown_timeout_ms: spec.shutdown_timeout_ms,
             restart,
             config: spec.config.into_iter().collect(),
+            secrets: Arc::new(Secrets::new(spec.secrets)),
             arguments: spec.arguments,
             environment: spec.environment.into_iter().collect(),
             grants: Grants::new(rights_by_name(spec.grants)),

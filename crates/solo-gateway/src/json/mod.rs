@@ -20,6 +20,6 @@ pub use problem::{ErrorJson, FieldJson, ProblemJson, error};
 pub use record::{RecordBody, RecordJson};
 pub use service::{
     CapabilityJson, ExitJson, ExportJson, InstanceJson, LimitsJson, ListJson, ParameterJson,
-    RestartJson, StatusJson, SummaryJson, ViolationJson,
+    RestartJson, SecretReferenceJson, StatusJson, SummaryJson, ViolationJson,
 };
 pub use tree::TreeJson;

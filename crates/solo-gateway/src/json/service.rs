@@ -52,6 +52,17 @@ pub struct StatusJson {
     pub exits: Vec<ExitJson>,
     /// Of a failed service: its last log lines, oldest first.
     pub log_tail: Vec<String>,
+    /// Secrets that it is given, by reference.
+    pub secrets: Vec<SecretReferenceJson>,
+}
+
+/// A secret that a service is given. There is no value in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SecretReferenceJson {
+    /// What the service asks for.
+    pub key: String,
+    /// Name of the secret.
+    pub secret: String,
 }
 
 /// One instance as it is now.
@@ -249,7 +260,14 @@ impl From<v1::StatusResponse> for StatusJson {
             capabilities: status.capabilities.into_iter().map(Into::into).collect(),
             exits: status.exits.into_iter().map(Into::into).collect(),
             log_tail: status.log_tail,
+            secrets: status.secrets.into_iter().map(Into::into).collect(),
         }
+    }
+}
+
+impl From<v1::SecretReference> for SecretReferenceJson {
+    fn from(reference: v1::SecretReference) -> Self {
+        Self { key: reference.key, secret: reference.secret }
     }
 }
 

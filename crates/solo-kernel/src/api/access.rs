@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use solo_capability::{Object, ObjectKind, Refusal, Rule, Token};
-use solo_types::{Grant, Problem, ProblemKind, Right, Tier};
+use solo_types::{Grant, Problem, ProblemKind, Right, SecretName, Tier};
 use tonic::metadata::MetadataMap;
 
 use crate::audit::Entry;
@@ -220,6 +220,22 @@ impl Principal {
             .remedy("ask for a token with the right `deploy` or `update`"),
             _ => over(rule),
         })
+    }
+
+    /// Decides about a secret: `read` to give it to a service and to see that it is there, `write` to set
+    /// and remove it. Nobody reads a value.
+    ///
+    /// # Errors
+    /// As [`Self::check`].
+    pub(super) fn may(
+        &self,
+        kernel: &Kernel,
+        secret: &SecretName,
+        right: Right,
+    ) -> Result<(), Problem> {
+        let object = Object::secret(TENANT, secret.as_str())
+            .map_err(|error| Problem::internal(format!("a secret has no legal name: {error}")))?;
+        self.check(kernel, &object, right)
     }
 
     /// The service of this name, if there is one and the principal has `right` on it.

@@ -16,6 +16,7 @@ mod intake;
 mod list;
 pub(crate) mod metrics;
 mod operations;
+mod secret;
 mod status;
 mod strangers;
 mod tree;
@@ -50,8 +51,15 @@ const STREAMS_PER_CONNECTION_MAX: u32 = 1_024;
 const KEEPALIVE: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// Operations that change something audit whatever they refuse, with their objects.
-const AUDIT_THEMSELVES: [&str; 5] =
-    ["Deploy", "Update", "Kill", "GrantCapability", "RevokeCapability"];
+const AUDIT_THEMSELVES: [&str; 7] = [
+    "Deploy",
+    "Update",
+    "Kill",
+    "GrantCapability",
+    "RevokeCapability",
+    "SetSecret",
+    "RemoveSecret",
+];
 
 /// The service over the kernel. Clones share it.
 #[derive(Debug, Clone)]
@@ -288,6 +296,27 @@ impl SoloService for Api {
         request: Request<v1::ExplainCapabilityRequest>,
     ) -> Result<Response<v1::ExplainCapabilityResponse>, Status> {
         self.answer("ExplainCapability", request, explain::explain).await
+    }
+
+    async fn set_secret(
+        &self,
+        request: Request<v1::SetSecretRequest>,
+    ) -> Result<Response<v1::SetSecretResponse>, Status> {
+        self.answer("SetSecret", request, secret::set).await
+    }
+
+    async fn list_secrets(
+        &self,
+        request: Request<v1::ListSecretsRequest>,
+    ) -> Result<Response<v1::ListSecretsResponse>, Status> {
+        self.answer("ListSecrets", request, secret::list).await
+    }
+
+    async fn remove_secret(
+        &self,
+        request: Request<v1::RemoveSecretRequest>,
+    ) -> Result<Response<v1::RemoveSecretResponse>, Status> {
+        self.answer("RemoveSecret", request, secret::remove).await
     }
 
     async fn rollback(

@@ -46,6 +46,9 @@ pub(super) async fn deploy(
         let spec = solo_api::deploy_spec(request)?;
         principal.may_deploy(&kernel, spec.name.as_str(), spec.tier)?;
         principal.may_give(&kernel, &spec.grants)?;
+        for reference in &spec.secrets {
+            principal.may(&kernel, &reference.secret, Right::Read)?;
+        }
         // Maps are encoded in any order: the fingerprint takes the sorted, checked form. The key is
         // part of it, which does no harm: it is the same for the requests that are compared.
         let print = blake3::hash(format!("{spec:?}").as_bytes()).to_hex().to_string();
@@ -118,6 +121,9 @@ pub(super) async fn update(
             }
         };
         let spec = solo_api::update_spec(request)?;
+        for reference in spec.secrets.iter().flatten() {
+            principal.may(&kernel, &reference.secret, Right::Read)?;
+        }
         let print = blake3::hash(format!("{spec:?} {strategy:?}").as_bytes()).to_hex().to_string();
         Ok((service, spec, strategy, print))
     };

@@ -125,6 +125,7 @@ fn of_spec(spec: &ServiceSpec) -> v1::StatusResponse {
         limits: Some(solo_api::limits_message(&spec.limits)),
         restart: Some(restart(&spec.restart)),
         capabilities: spec.grants.iter().map(capability).collect(),
+        secrets: solo_api::secret_references_messages(&spec.secrets),
         ..v1::StatusResponse::default()
     }
 }

@@ -202,7 +202,7 @@ fn key(paths: &AuditPaths) -> io::Result<CheckpointKey> {
     };
     let bytes = keyfile::load_or_make(&paths.key, make)?;
     let wrong = |_| io::Error::new(io::ErrorKind::InvalidData, "a key has 32 bytes");
-    let key = CheckpointKey::from_bytes(&<[u8; 32]>::try_from(bytes).map_err(wrong)?);
+    let key = CheckpointKey::from_bytes(&<[u8; 32]>::try_from(bytes.as_slice()).map_err(wrong)?);
     let public = format!("{}\n", key.public());
     if std::fs::read_to_string(&paths.public_key).ok().as_ref() != Some(&public) {
         std::fs::write(&paths.public_key, public)?;

@@ -12,6 +12,7 @@ use super::{Operation, Service};
 use crate::cells::CellState;
 use crate::clock;
 use crate::kernel::Kernel;
+use crate::secrets::{SECRET_MISSING, SECRET_UNREADABLE};
 
 /// Before the next look at a cell that was lost.
 const LOST_PAUSE: Duration = Duration::from_millis(50);
@@ -210,9 +211,10 @@ impl<'a> Actor<'a> {
         tracing::warn!(%problem, service = %self.service.id, "Failed to start a service");
         self.service.note_failed_start(problem);
         let now_ms = u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX);
-        // Code that is gone or cannot be compiled does not mend itself.
+        // Code that is gone or cannot be compiled does not mend itself, nor does a secret come back.
+        let gone = ["ARTIFACT_MISSING", SECRET_MISSING, SECRET_UNREADABLE];
         let hopeless = problem.kind == solo_types::ProblemKind::InvalidArgument
-            || problem.reason == "ARTIFACT_MISSING";
+            || gone.contains(&problem.reason.as_str());
         let exit = if hopeless { ExitKind::Permanent } else { ExitKind::Abnormal };
         match self.tracker.on_exit(now_ms, exit) {
             Verdict::Restart { delay_ms } => {

@@ -167,6 +167,7 @@ pub(crate) async fn deploy(
         Known::New(under_way) => under_way,
     };
     let reservation = kernel.registry.reserve(TENANT, request.name.as_str())?;
+    kernel.secrets.check(TENANT, &request.secrets).await?;
     let cell = kernel.host.ready().await?;
     let dry_run = request.dry_run;
     let (digest, compiled, stored) = prepare(&kernel, request.code.clone(), &cell.engine).await?;
@@ -213,6 +214,7 @@ fn specify(request: DeploySpec, digest: Digest, compiled: &Compiled) -> ServiceS
         arguments: request.arguments,
         environment: request.environment,
         grants: request.grants,
+        secrets: request.secrets,
         exports: artifact.exports.clone(),
     }
 }

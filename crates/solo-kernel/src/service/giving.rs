@@ -31,7 +31,7 @@ impl Start<'_> {
     /// As of [`CellHandle::start`].
     pub(super) async fn run(self, kernel: &Kernel, cell: &CellHandle) -> Result<(), Problem> {
         let Self { service, revision, spec, artifact, instances } = self;
-        let mut message = solo_api::cell_spec(service, revision, spec, artifact);
+        let mut message = kernel.secrets.cell_spec(service, revision, spec, artifact).await?;
         let sent = in_effect(kernel, service, &spec.grants);
         message.grants = solo_api::cell_grants(&sent);
         cell.start(message, instances).await?;

@@ -25,6 +25,7 @@ fn state(replicas: u32) -> State {
         arguments: Vec::new(),
         environment: BTreeMap::new(),
         grants: Vec::new(),
+        secrets: Vec::new(),
         exports: Vec::new(),
     };
     State::from_row(ServiceRow {

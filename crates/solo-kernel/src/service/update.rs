@@ -73,6 +73,10 @@ impl Service {
         if let Some(config) = request.config {
             spec.config = config;
         }
+        if let Some(secrets) = request.secrets {
+            spec.secrets = secrets;
+        }
+        kernel.secrets.check(&spec.tenant, &spec.secrets).await?;
         let plan = RolloutSpec {
             from: previous,
             to: previous + 1,

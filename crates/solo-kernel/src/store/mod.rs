@@ -1,4 +1,4 @@
-//! Desired state on disk: services, their revisions, compiled artifacts, idempotency keys, grants.
+//! Desired state on disk: services, their revisions, compiled artifacts, idempotency keys, grants, secrets.
 //!
 //! One thread owns the SQLite connection (WAL, `synchronous=FULL`). Jobs that wait at the same time
 //! share one transaction and one sync to disk (group commit); each has a savepoint of its own, so
@@ -8,6 +8,7 @@
 mod held;
 mod rows;
 mod schema;
+mod secrets;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -27,6 +28,10 @@ pub(crate) use rows::{
     find_compiled, find_idempotent, find_tombstone, finish_rollout, forget_old, insert_service,
     kill_service, latest_revision_of_name, load_services, load_tombstones, node, put_compiled,
     put_idempotent, referenced_digests, reserve_service_numbers, set_outcome, start_rollout,
+};
+
+pub(crate) use secrets::{
+    SecretRow, count_secrets, delete_secret, find_secrets, list_secrets, put_secret,
 };
 
 /// Jobs that may wait for the thread. Each API operation has at most one, so this bounds the

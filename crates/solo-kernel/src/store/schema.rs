@@ -7,7 +7,7 @@ use solo_types::NodeId;
 use super::StoreError;
 
 /// Version of the schema that this build writes, kept in `PRAGMA user_version`.
-const VERSION: i64 = 2;
+const VERSION: i64 = 3;
 
 const TABLES: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -73,6 +73,19 @@ CREATE TABLE revoked (
 ) STRICT;
 ";
 
+/// Since version 3.
+const SECRETS: &str = "
+CREATE TABLE secrets (
+    tenant      TEXT NOT NULL,
+    name        TEXT NOT NULL,
+    version     INTEGER NOT NULL,
+    sealed      BLOB NOT NULL,              -- opens with keys/secrets.key, for this row alone
+    created_at  INTEGER NOT NULL,           -- Unix milliseconds; of the first version
+    updated_at  INTEGER NOT NULL,           -- of this one
+    PRIMARY KEY (tenant, name)
+) STRICT;
+";
+
 /// What only makes questions fast; made where it is missing, so that it needs no new version. Every
 /// deployment asks for the revisions of a name, every sweep for the oldest keys.
 const INDEXES: &str = "
@@ -93,6 +106,7 @@ pub(super) fn prepare(connection: &mut Connection) -> Result<(), StoreError> {
             let transaction = connection.transaction()?;
             transaction.execute_batch(TABLES)?;
             transaction.execute_batch(GRANTS)?;
+            transaction.execute_batch(SECRETS)?;
             transaction.execute_batch(INDEXES)?;
             transaction.execute(
                 "INSERT INTO meta (key, value)
@@ -103,9 +117,12 @@ pub(super) fn prepare(connection: &mut Connection) -> Result<(), StoreError> {
             transaction.commit()?;
             Ok(())
         }
-        1 => {
+        1 | 2 => {
             let transaction = connection.transaction()?;
-            transaction.execute_batch(GRANTS)?;
+            if found < 2 {
+                transaction.execute_batch(GRANTS)?;
+            }
+            transaction.execute_batch(SECRETS)?;
             transaction.execute_batch(INDEXES)?;
             transaction.pragma_update(None, "user_version", VERSION)?;
             transaction.commit()?;

@@ -6,8 +6,8 @@ use clap::{Args, Parser, Subcommand};
 
 use super::{Failure, Output};
 use super::{
-    audit, call, code, deploy, doctor, explain, failure, services, shutdown, tls, token, trust, up, update,
-    watch,
+    audit, call, code, deploy, doctor, explain, failure, secret, services, shutdown, tls, token,
+    trust, up, update, watch,
 };
 use crate::output::Format;
 
@@ -79,6 +79,8 @@ pub(crate) enum Command {
     Token(token::Token),
     /// Tell whether somebody may do something, and by which grants
     Explain(explain::Explain),
+    /// Keep secrets that services are given by reference
+    Secret(secret::Secret),
     /// Draw the tree of supervisors, cells, services and instances
     Tree(services::Tree),
     /// Store code without deploying it

@@ -10,7 +10,7 @@ use super::Failure;
 use super::code::CodeFlags;
 use super::context::{Context, answer};
 use super::settings::{HealthFlags, LimitFlags, RestartFlags};
-use super::values::{capability, check_unique, milliseconds, number, pair};
+use super::values::{capability, check_unique, milliseconds, number, pair, secret_reference};
 use crate::output::{Spinner, deploy_text};
 
 /// Arguments of `solo deploy`.
@@ -32,6 +32,9 @@ pub(crate) struct Deploy {
     /// Configuration that the service can read (can be repeated)
     #[arg(long, value_name = "KEY=VALUE", value_parser = pair("config"))]
     config: Vec<(String, String)>,
+    /// Secret that the service can read, under its own name or under KEY (can be repeated)
+    #[arg(long, value_name = "[KEY=]NAME", value_parser = secret_reference)]
+    secret: Vec<v1::SecretReference>,
     /// Label for people and filters (can be repeated)
     #[arg(long, value_name = "KEY=VALUE", value_parser = pair("labels"))]
     label: Vec<(String, String)>,
@@ -101,7 +104,7 @@ impl Deploy {
             restart: self.restart.message(),
             health_check: self.health.message(),
             config: self.config.into_iter().collect(),
-            secrets: Vec::new(),
+            secrets: self.secret,
             labels: self.label.into_iter().collect(),
             tier: tier as i32,
             arguments: self.arg,
@@ -143,6 +146,7 @@ mod tests {
              --restart transient --max-restarts 0 --restart-window 1m --backoff-initial 10 \
              --backoff-max 1h --health check --health-interval 1s --health-timeout 10ms \
              --health-failures 9 --allow call,send,execute=service:counter --config a=b --label c=d \
+             --secret password=db \
              --env E=F --arg -x --tier system --dry-run --idempotency-key k",
         );
         let limits = v1::Limits {
@@ -183,7 +187,7 @@ mod tests {
             restart: Some(restart),
             health_check: Some(health_check),
             config: pair("a", "b"),
-            secrets: Vec::new(),
+            secrets: vec![v1::SecretReference { secret: "db".into(), key: "password".into() }],
             labels: pair("c", "d"),
             tier: v1::Tier::System as i32,
             arguments: vec!["-x".into()],

@@ -23,6 +23,7 @@ mod failure;
 mod maps;
 mod node;
 mod public;
+mod secret;
 mod services;
 mod settings;
 mod shutdown;
@@ -82,6 +83,7 @@ async fn remote(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Grant(command) => command.run(context).await,
         Command::Token(command) => command.run(context).await,
         Command::Explain(command) => command.run(context).await,
+        Command::Secret(command) => command.run(context).await,
         Command::Tree(command) => command.run(context).await,
         Command::Upload(command) => command.run(context).await,
         Command::Shutdown(command) => command.run(context).await,

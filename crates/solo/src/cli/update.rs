@@ -10,7 +10,7 @@ use super::Failure;
 use super::code::CodeFlags;
 use super::context::{Context, answer};
 use super::settings::{LimitFlags, RestartFlags};
-use super::values::{check_unique, milliseconds, number, pair};
+use super::values::{check_unique, milliseconds, number, pair, secret_reference};
 use crate::output::{Spinner, update_text};
 
 /// Arguments of `solo update`.
@@ -31,6 +31,13 @@ pub(crate) struct Update {
     /// Configuration; replaces all of the old one (can be repeated)
     #[arg(long, value_name = "KEY=VALUE", value_parser = pair("config"))]
     config: Vec<(String, String)>,
+    /// Secret that the service can read, under its own name or under KEY; replaces all of the old ones
+    /// (can be repeated)
+    #[arg(long, value_name = "[KEY=]NAME", value_parser = secret_reference)]
+    secret: Vec<v1::SecretReference>,
+    /// Take all secrets away
+    #[arg(long, conflicts_with = "secret")]
+    no_secrets: bool,
     /// Key under which the same request is done once only
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
@@ -78,6 +85,7 @@ impl Update {
             Some(StrategyName::Canary) => v1::UpdateStrategy::Canary,
             Some(StrategyName::BlueGreen) => v1::UpdateStrategy::BlueGreen,
         };
+        let replaces_secrets = self.no_secrets || !self.secret.is_empty();
         v1::UpdateRequest {
             name: self.name,
             code,
@@ -86,6 +94,7 @@ impl Update {
             limits: self.limits.message(),
             restart: self.restart.message(),
             config: self.config.into_iter().collect(),
+            secrets: replaces_secrets.then_some(v1::SecretReferences { references: self.secret }),
             idempotency_key: self.idempotency_key.unwrap_or_default(),
         }
     }

@@ -66,6 +66,16 @@ pub(crate) fn pair(
     }
 }
 
+/// Reads `NAME` or `KEY=NAME`: a secret, and under what key a service finds it.
+pub(crate) fn secret_reference(text: &str) -> Result<v1::SecretReference, String> {
+    let (key, secret) = match text.split_once('=') {
+        None => ("", text),
+        Some(("", _)) => return Err(format!("secrets is not NAME or KEY=NAME: {text}")),
+        Some(pair) => pair,
+    };
+    Ok(v1::SecretReference { secret: secret.to_owned(), key: key.to_owned() })
+}
+
 /// Refuses a key that is given twice: of two values one would be lost silently.
 pub(crate) fn check_unique(flag: &str, pairs: &[(String, String)]) -> Result<(), Failure> {
     let mut known = BTreeSet::new();
@@ -231,6 +241,14 @@ mod tests {
         assert_eq!(failure.exit_code(), 2);
         let cause = failure.problem().map(|problem| problem.cause.clone());
         assert_eq!(cause.as_deref(), Some("--label names the key \"a\" more than once"));
+    }
+
+    #[test]
+    fn secrets() {
+        let read = |text| secret_reference(text).map(|read| (read.key, read.secret));
+        assert_eq!(read("db"), Ok((String::new(), "db".to_owned())));
+        assert_eq!(read("password=db"), Ok(("password".to_owned(), "db".to_owned())));
+        assert!(read("=db").is_err());
     }
 
     #[test]

@@ -84,6 +84,9 @@ pub(crate) fn status_text(status: &StatusJson, style: Style) -> String {
     for capability in &status.capabilities {
         line("may", &format!("{} {}", capability.rights.join(", "), capability.object));
     }
+    for secret in &status.secrets {
+        line("secret", &format!("{} as {}", secret.secret, secret.key));
+    }
     if let Some(limits) = &status.limits {
         let memory = limits.max_memory_bytes.map(size).unwrap_or_default();
         let queue = limits.message_queue_limit.unwrap_or_default();

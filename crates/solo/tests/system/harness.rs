@@ -23,6 +23,7 @@ pub(crate) const ADDER: &str = include_str!("../../../../examples/adder.wat");
 pub(crate) struct Solo {
     home: TempDir,
     heart: Option<Child>,
+    log_filter: Option<&'static str>,
 }
 
 /// Where the guests are that `cargo xtask guests` built: beside the binary's profile.
@@ -62,10 +63,18 @@ impl Solo {
         solo
     }
 
+    /// The same, and its processes log as much as `filter` says.
+    pub(crate) async fn start_logging(filter: &'static str) -> Self {
+        let mut solo = Self::new();
+        solo.log_filter = Some(filter);
+        solo.up().await;
+        solo
+    }
+
     /// A new home, and nothing started.
     pub(crate) fn new() -> Self {
         let home = tempfile::Builder::new().prefix("solo-t").tempdir().expect("tempdir");
-        Self { home, heart: None }
+        Self { home, heart: None, log_filter: None }
     }
 
     /// Starts Solo in its home, again.
@@ -85,6 +94,7 @@ impl Solo {
             .args(["up", "--api", api, "--gateway", gateway])
             .args(["--metrics", metrics, "--home"])
             .arg(self.home())
+            .envs(self.log_filter.map(|filter| ("SOLO_LOG", filter)))
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("clone"))
             .stderr(log)

@@ -20,6 +20,7 @@ mod matrix;
 mod model;
 mod observing;
 mod operations;
+mod secrets;
 mod sinks;
 mod survival;
 mod tls;

@@ -12,7 +12,7 @@ use crate::harness::{ADDER, Requests, Solo, deploy, eventually};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// An operation, and the least that it takes.
-const OPERATIONS: [(&str, &str); 16] = [
+const OPERATIONS: [(&str, &str); 19] = [
     ("Deploy", "deploy service:default/fresh"),
     ("Status", "read service:default/mine"),
     ("Watch", "read service:default/mine"),
@@ -26,6 +26,9 @@ const OPERATIONS: [(&str, &str); 16] = [
     ("ListCapabilities", "grant service:default/mine"),
     ("RevokeCapability", "call service:default/mine"),
     ("ExplainCapability", "read kernel:grants"),
+    ("SetSecret", "write secret:default/key"),
+    ("ListSecrets", "read secret:default/key"),
+    ("RemoveSecret", "write secret:default/key"),
     ("Rollback", "update service:default/mine"),
     ("Kill", "kill service:default/fresh"),
     ("Shutdown", "execute kernel:shutdown tier=system"),
@@ -98,6 +101,11 @@ async fn run(client: &Client, operation: &str) -> Result<(), Problem> {
         "RevokeCapability" => {
             ask!(revoke_capability, v1::RevokeCapabilityRequest { id: "0".into() })
         }
+        "SetSecret" => {
+            ask!(set_secret, v1::SetSecretRequest { name: "key".into(), value: vec![1] })
+        }
+        "ListSecrets" => ask!(list_secrets, v1::ListSecretsRequest {}),
+        "RemoveSecret" => ask!(remove_secret, v1::RemoveSecretRequest { name: "key".into() }),
         "Rollback" => ask!(rollback, v1::RollbackRequest { name: service() }),
         "Kill" => ask!(kill, v1::KillRequest { name: "fresh".to_owned(), force: true }),
         "Shutdown" => ask!(shutdown, v1::ShutdownRequest { timeout_ms: Some(0) }),
@@ -167,7 +175,7 @@ async fn every_operation_with_every_kind_of_token() {
         }
         match (operation, run(&weak, operation).await) {
             // Shows what may be read, and stores what may be deployed: nothing of others.
-            ("List" | "UploadArtifact", answer) => answer.expect(operation),
+            ("List" | "ListSecrets" | "UploadArtifact", answer) => answer.expect(operation),
             ("Rollback", answer) => {
                 assert_eq!(answer.expect_err("not built").kind, ProblemKind::Unimplemented);
             }
@@ -213,7 +221,7 @@ async fn every_operation_with_every_kind_of_token() {
             }
             (_, answer) => answer.expect(operation),
         }
-        if !["Deploy", "Kill"].contains(&operation) {
+        if !["Deploy", "Kill", "RemoveSecret"].contains(&operation) {
             let answer = run(&owner, operation).await;
             assert!(
                 answer.is_ok() || ["Rollback", "RevokeCapability"].contains(&operation),

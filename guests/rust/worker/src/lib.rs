@@ -2,7 +2,7 @@
 //!
 //! Calls:
 //! - `echo TEXT` answers TEXT; `self` the id of the instance; `config KEY` an entry of the
-//!   configuration.
+//!   configuration; `secret KEY` a secret, which a service should keep to itself.
 //! - `crash` traps; `exit CODE` ends the instance as a program does, 0 is a normal end.
 //! - `spin MS` computes for that time on the clock and answers the steps it made; `sleep MS` waits.
 //! - `grow BYTES` takes memory and writes to all of it. Answers the bytes held, or `refused`.
@@ -27,6 +27,7 @@
 use exports::solo::service::handler::{Guest, InitError};
 use solo::service::log::{Level, log};
 use solo::service::messaging::{MessageError, lookup, self_id};
+use solo::service::secrets;
 use solo::service::timers::{cancel, send_after};
 use std::cell::RefCell;
 use std::hint::black_box;
@@ -60,7 +61,7 @@ mod cli {
     pub use self::wasi::cli::exit::exit_with_code;
 }
 
-const COMMANDS: &str = "expected one of: echo TEXT, self, config KEY, crash, exit CODE, spin MS, \
+const COMMANDS: &str = "expected one of: echo TEXT, self, config KEY, secret KEY, crash, exit CODE, spin MS, \
      sleep MS, grow BYTES, release, hold [N], count, send NAME N SIZE, storm NAME MS SIZE, \
      call NAME PAYLOAD, timer MS TEXT, cancel N, log N, casts, terminate-call NAME, \
      terminate-sleep MS";
@@ -146,6 +147,7 @@ fn obey(text: &str) -> Result<Vec<u8>, String> {
         }
         "self" => self_id(),
         "config" => config::get(rest.trim())?.ok_or("no such entry")?,
+        "secret" => return secrets::get(rest.trim()).ok_or_else(|| "no such secret".to_owned()),
         "crash" => core::arch::wasm32::unreachable(),
         "exit" => {
             cli::exit_with_code(number("code", rest)?);
