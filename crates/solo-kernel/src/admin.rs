@@ -31,7 +31,7 @@ pub(crate) async fn ensure(
     let path = home.admin_token();
     let wrong = |why: String| KernelError::AdminToken { path: path.clone(), why };
     if let Some(bytes) = keyfile::load(&path).map_err(|error| wrong(error.to_string()))? {
-        if String::from_utf8(bytes).is_ok_and(|token| is_in_force(holdings, &token)) {
+        if std::str::from_utf8(&bytes).is_ok_and(|token| is_in_force(holdings, token)) {
             return Ok(());
         }
         tracing::warn!(path = %path.display(), "The owner's token is not in force; making another");
