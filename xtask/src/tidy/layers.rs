@@ -7,7 +7,7 @@ use cargo_metadata::{DependencyKind, Metadata};
 use super::Findings;
 
 /// All crates of the workspace. A crate may depend on those below it only (`ARCHITECTURE.md`).
-const LAYERS: [&str; 16] = [
+const LAYERS: [&str; 17] = [
     "xtask",
     "solo-bench",
     "solo",
