@@ -119,7 +119,7 @@ fn run(role: Role) -> Result<(), String> {
     let holds_keys = match &role {
         Role::Kernel { .. } => true,
         Role::Gateway { tls, .. } => tls.tls_key.is_some(),
-        Role::Cell { .. } => false,
+        Role::Cell { .. } | Role::AuditCommand { .. } => false,
     };
     let level = if holds_keys { Level::Keys } else { Level::Role };
     solo_sandbox::confine_self(level).map_err(told)?;
