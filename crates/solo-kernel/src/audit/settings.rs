@@ -159,9 +159,10 @@ fn wrong(path: &Path, why: &str) -> Problem {
 /// Reads the text of the file; says what is wrong.
 fn parse(text: &str, home: &Path) -> Result<Settings, String> {
     let form: FileForm = toml::from_str(text).map_err(|error| {
-        let line = error.span().map(|span| text[..span.start.min(text.len())].lines().count());
+        let before = error.span().map(|span| &text[..span.start.min(text.len())]);
+        let line = before.map(|before| before.matches('\n').count() + 1);
         match line {
-            Some(line) => format!("line {}: {}", line.max(1), error.message()),
+            Some(line) => format!("line {line}: {}", error.message()),
             None => error.message().to_owned(),
         }
     })?;

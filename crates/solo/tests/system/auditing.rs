@@ -88,7 +88,10 @@ async fn a_log_that_is_in_order_is_proven_by_its_key() {
     let other = Solo::start().await;
     let copied = other.json(&["audit", "verify", "--directory", &place, "--key", public.trim()]);
     assert_eq!(copied["signed"], true);
-    let theirs = std::fs::read_to_string(other.home().join("keys/audit.pub")).expect("a key");
+    let theirs = eventually("it has a key of its own", || async {
+        std::fs::read_to_string(other.home().join("keys/audit.pub")).ok()
+    })
+    .await;
     let (_, error) =
         other.refused(&["audit", "verify", "--directory", &place, "--key", theirs.trim()]);
     assert_eq!(error["reason"], "AUDIT_DAMAGED", "{error}");

@@ -506,8 +506,7 @@ async fn a_secret_is_shown_nowhere() {
         assert!(!output.stdout.is_empty(), "{arguments:?}: {output:?}");
         shown.push((format!("{arguments:?}"), [output.stdout, output.stderr].concat()));
     }
-    let address = solo.addresses()["metrics"].as_str().expect("metrics").to_owned();
-    let (_, metrics) = crate::gateway::get(&address, "/metrics").await.expect("metrics");
+    let metrics = solo.metrics().await;
     assert!(metrics.contains("solo_"), "no metrics");
     shown.push(("metrics".to_owned(), metrics.into_bytes()));
     // While it runs (with the write-ahead log), and after its end.
