@@ -9,6 +9,7 @@ mod convert;
 mod problem;
 mod request;
 mod secret;
+mod tenant;
 
 pub use client::{Client, ConnectError, Endpoint, admin_token, connect_channel};
 pub use convert::{
@@ -20,6 +21,7 @@ pub use convert::{
 pub use problem::{problem_from_status, status_from_problem};
 pub use request::{CodeSource, DeploySpec, UpdateSpec, code_source, deploy_spec, update_spec};
 pub use secret::{secret_references, secret_references_messages, secret_value};
+pub use tenant::{UNBOUNDED, quotas_after, quotas_details, quotas_message};
 
 /// The generated API, package `solo.v1`.
 #[allow(

@@ -125,6 +125,28 @@ impl ObjectPattern {
         self.kind
     }
 
+    /// The one tenant that all its objects are of; `None`: they may be of several, or are of none.
+    #[must_use]
+    pub fn tenant(&self) -> Option<&str> {
+        match self.of_tenant()? {
+            Matcher::Exactly(tenant) => Some(tenant),
+            _ => None,
+        }
+    }
+
+    /// Tells whether something that is of `tenant` may be among its objects.
+    #[must_use]
+    pub fn may_be_of(&self, tenant: &str) -> bool {
+        self.of_tenant().is_some_and(|matcher| matcher.matches(Some(tenant)))
+    }
+
+    /// The matcher of the tenant, of kinds whose objects are of one.
+    fn of_tenant(&self) -> Option<&Matcher> {
+        let is_of_tenant =
+            self.kind == ObjectKind::Tenant || self.kind.fields()[0].name == "tenant";
+        is_of_tenant.then(|| &self.matchers[0])
+    }
+
     /// Tells whether `object` is one of them.
     #[must_use]
     pub fn matches(&self, object: &Object) -> bool {

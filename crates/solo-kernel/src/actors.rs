@@ -3,39 +3,32 @@
 //! root (one_for_one) > system (rest_for_one: audit, registry, monitor), drivers (one_for_one:
 //! filesystem, network, hardware), services (one_for_one: per tenant), api.
 
-use std::collections::HashSet;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use solo_api::cell::v1 as wire;
 use solo_supervisor::{
     ChildContext, ChildSpec, Strategy, SupervisorHandle, SupervisorSpec, TreeError,
 };
-use solo_types::{RestartMode, RestartPolicy};
+use solo_types::{Problem, RestartMode, RestartPolicy};
 
 use crate::api::connections::{limited, transports};
 use crate::boot::Listeners;
-use crate::cells::InstanceReports;
-use crate::kernel::{Kernel, TENANT};
+use crate::kernel::{Kernel, TenantReports};
 use crate::service::{Service, actor};
-use crate::{api, audit, certificates, clock, store};
+use crate::sweeps::{sweep, sweep_artifacts};
+use crate::tenants::Tenant;
+use crate::{api, audit, certificates, clock};
 
 /// An actor that does not end by itself is aborted after this time: none holds anything that needs
 /// longer, and the heart waits.
 const STOP_MS: u64 = 2_000;
 
-/// Between two sweeps of the registry: how long an orphan in a cell may live.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
-
-/// Between two looks at the disk for artifacts that nothing refers to.
-const ARTIFACT_SWEEP_INTERVAL: Duration = Duration::from_secs(3_600);
-
 /// Between two samples of the machine.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(5);
 
-/// Path of the supervisor that has the services of the one tenant.
-const TENANT_PATH: &str = "services/default";
+/// The supervisor that has one for each tenant.
+pub(crate) const SERVICES: &str = "services";
 
 fn policy() -> RestartPolicy {
     // An actor that fails more often than this does so for a reason that a restart does not mend;
@@ -140,13 +133,9 @@ pub(crate) fn start(
                 ],
             ),
             supervisor(
-                "services",
+                SERVICES,
                 Strategy::OneForOne,
-                vec![supervisor(
-                    TENANT,
-                    Strategy::OneForOne,
-                    vec![worker(kernel, kernel.host.cell(), keep_cell)],
-                )],
+                kernel.tenants.all().iter().map(|tenant| of_tenant(kernel, tenant)).collect(),
             ),
             supervisor("api", Strategy::OneForOne, api),
         ],
@@ -158,7 +147,39 @@ pub(crate) fn start(
     Ok(tree)
 }
 
+/// The supervisor of a tenant: the keeper of its cell, and later one actor for each service.
+fn of_tenant(kernel: &Arc<Kernel>, tenant: &Arc<Tenant>) -> ChildSpec {
+    let shared = Arc::clone(tenant);
+    let keep = move |kernel| keep_cell(kernel, Arc::clone(&shared));
+    let keeper = worker(kernel, tenant.host.cell(), keep);
+    supervisor(tenant.name.as_str(), Strategy::OneForOne, vec![keeper])
+}
+
+/// Path of the supervisor of a tenant.
+fn path_of(tenant: &Tenant) -> String {
+    format!("{SERVICES}/{}", tenant.name)
+}
+
 impl Kernel {
+    /// Puts the supervisor of a new tenant into the tree; one that is there already stays.
+    pub(crate) async fn add_tenant(self: &Arc<Self>, tenant: &Arc<Tenant>) -> Result<(), Problem> {
+        let Some(tree) = self.tree.get() else { return Ok(()) };
+        match tree.add_child(SERVICES, of_tenant(self, tenant)).await {
+            Ok(()) | Err(TreeError::NameTaken { .. }) => Ok(()),
+            Err(error) => Err(Problem::internal(format!("failed to start a tenant: {error}"))),
+        }
+    }
+
+    /// Takes the supervisor of a tenant that has ended out of the tree, and ends its cell.
+    pub(crate) async fn remove_tenant(&self, tenant: &Tenant) {
+        if let Some(tree) = self.tree.get()
+            && let Err(error) = tree.remove_child(SERVICES, tenant.name.as_str()).await
+        {
+            tracing::warn!(%error, tenant = %tenant.name, "Failed to remove a tenant's supervisor");
+        }
+        tenant.host.end().await;
+    }
+
     /// Puts the actor of a service into the tree. One that is there already stays.
     pub(crate) async fn add_actor(self: &Arc<Self>, service: &Arc<Service>) {
         // It may have been killed since it was listed.
@@ -173,7 +194,7 @@ impl Kernel {
             move |context| actor::run(Arc::clone(&kernel), Arc::clone(&shared), context),
         );
         let Some(tree) = self.tree.get() else { return };
-        match tree.add_child(TENANT_PATH, child).await {
+        match tree.add_child(&path_of(&service.tenant), child).await {
             Ok(()) | Err(TreeError::NameTaken { .. }) => {}
             Err(error) => {
                 // The sweep tries again.
@@ -185,96 +206,18 @@ impl Kernel {
     /// Takes the actor of a service that has ended out of the tree.
     pub(crate) async fn remove_actor(&self, service: &Service) {
         let Some(tree) = self.tree.get() else { return };
-        if let Err(error) = tree.remove_child(TENANT_PATH, &service.id.to_string()).await {
+        if let Err(error) =
+            tree.remove_child(&path_of(&service.tenant), &service.id.to_string()).await
+        {
             tracing::warn!(%error, service = %service.id, "Failed to remove an actor");
         }
     }
 }
 
-async fn keep_cell(kernel: Arc<Kernel>) -> Result<(), String> {
-    let services: Arc<dyn InstanceReports> = kernel.clone();
-    kernel.host.keep(Arc::clone(&kernel.monitor), services).await
-}
-
-/// Registry: ends what no service claims, starts actors that got lost with their supervisor,
-/// forgets what has had its time.
-async fn sweep(kernel: Arc<Kernel>) -> Result<(), String> {
-    loop {
-        let forgotten = kernel.store.run(|t| store::forget_old(t, clock::unix_ms())).await;
-        for service in forgotten.map_err(|error| error.to_string())? {
-            kernel.monitor.forget_service(&service.to_string());
-        }
-        kernel.holdings.prune();
-        end_orphans(&kernel).await;
-        let running = actors_of_services(&kernel);
-        for service in kernel.registry.all() {
-            if !running.contains(&service.id.to_string()) {
-                kernel.add_actor(&service).await;
-            }
-        }
-        kernel.violations.retain(|name| kernel.registry.find(TENANT, name).is_some());
-        let count = i64::try_from(kernel.registry.count()).unwrap_or(i64::MAX);
-        kernel.metrics.active_services.set(count);
-        tokio::time::sleep(SWEEP_INTERVAL).await;
-    }
-}
-
-/// Names of the actors that are in the tree: one look instead of a question per service.
-fn actors_of_services(kernel: &Kernel) -> HashSet<String> {
-    let Some(tree) = kernel.tree.get() else { return HashSet::new() };
-    let mut node = tree.snapshot();
-    for name in TENANT_PATH.split('/') {
-        let Some(below) = node.children.into_iter().find(|child| child.name == name) else {
-            return HashSet::new();
-        };
-        node = below;
-    }
-    node.children.into_iter().map(|child| child.name).collect()
-}
-
-/// Ends instances and routes of services that are not there: of deployments that a dead kernel never
-/// finished, and of operations that a kill cut short.
-async fn end_orphans(kernel: &Kernel) {
-    let Some(cell) = kernel.host.current() else { return };
-    // A deployment under way has instances that the registry does not know yet.
-    if kernel.registry.deploying() {
-        return;
-    }
-    let Ok(snapshot) = cell.snapshot("").await else { return };
-    let is_service = |id: &str| kernel.registry.find_id(id).is_some();
-    let orphans = || {
-        let routes = snapshot.routes.iter().map(|route| &route.service);
-        let routes: Vec<String> = routes.filter(|id| !is_service(id)).cloned().collect();
-        (unclaimed(&snapshot.instances, is_service), routes)
-    };
-    // One may have begun and ended meanwhile: the registry is asked again behind the second look.
-    let is_nothing =
-        |(instances, routes): (Vec<_>, Vec<_>)| instances.is_empty() && routes.is_empty();
-    if is_nothing(orphans()) || kernel.registry.deploying() {
-        return;
-    }
-    let (orphans, routes) = orphans();
-    for service in routes {
-        tracing::warn!(service, "Removing a route that no service claims");
-        if let Err(problem) = cell.unroute(service).await {
-            tracing::warn!(%problem, "Failed to remove a route");
-        }
-    }
-    if orphans.is_empty() {
-        return;
-    }
-    tracing::warn!(count = orphans.len(), "Ending instances that no service claims");
-    if let Err(problem) = cell.stop(orphans, true, None, 0, "stopped").await {
-        tracing::warn!(%problem, "Failed to end orphans");
-    }
-}
-
-/// Ids of instances whose service is not there. Children live and end with their parents, also when
-/// the service of their code is gone.
-fn unclaimed(instances: &[wire::Instance], is_service: impl Fn(&str) -> bool) -> Vec<String> {
-    let unclaimed =
-        |instance: &&wire::Instance| instance.parent.is_empty() && !is_service(&instance.service);
-    instances.iter().filter(unclaimed).map(|instance| instance.id.clone()).collect()
+async fn keep_cell(kernel: Arc<Kernel>, tenant: Arc<Tenant>) -> Result<(), String> {
+    let monitor = Arc::clone(&kernel.monitor);
+    let reports = TenantReports { kernel, tenant: Arc::clone(&tenant) };
+    tenant.host.keep(monitor, Arc::new(reports)).await
 }
 
 /// Monitor: tells the audit log of limits that were exceeded, and keeps gauges fresh.
@@ -296,20 +239,6 @@ async fn watch_figures(kernel: &Kernel) -> Result<(), String> {
         }
         // At most twice a second, however much happens.
         tokio::time::sleep(Duration::from_millis(500)).await;
-    }
-}
-
-/// Filesystem: removes artifacts that nothing refers to.
-async fn sweep_artifacts(kernel: Arc<Kernel>) -> Result<(), String> {
-    loop {
-        let referenced = kernel.store.run(|t| store::referenced_digests(t)).await;
-        let referenced: HashSet<String> =
-            referenced.map_err(|error| error.to_string())?.into_iter().collect();
-        let removed = kernel.artifacts.sweep(&referenced).map_err(|error| error.to_string())?;
-        if removed > 0 {
-            tracing::info!(removed, "Removed artifacts that nothing refers to");
-        }
-        tokio::time::sleep(ARTIFACT_SWEEP_INTERVAL).await;
     }
 }
 
@@ -368,26 +297,4 @@ async fn serve_unix(kernel: Arc<Kernel>, listeners: Arc<Listeners>) -> Result<()
 async fn serve_metrics(kernel: Arc<Kernel>, listeners: Arc<Listeners>) -> Result<(), String> {
     let incoming = listeners.metrics().map_err(|error| error.to_string())?;
     api::metrics::serve(kernel, incoming).await
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn children_are_no_orphans() {
-        let instance = |id: &str, service: &str, parent: &str| wire::Instance {
-            id: id.into(),
-            service: service.into(),
-            parent: parent.into(),
-            ..wire::Instance::default()
-        };
-        let hosted = [
-            instance("0000beef-1-1", "0000beef-1", ""),
-            instance("0000beef-2-1", "0000beef-2", ""),
-            // The service of its code was killed; its parent lives.
-            instance("0000beef-1-1.1", "0000beef-2", "0000beef-1-1"),
-        ];
-        assert_eq!(unclaimed(&hosted, |id| id == "0000beef-1"), ["0000beef-2-1"]);
-    }
 }

@@ -7,12 +7,12 @@
 use solo_capability::{
     Capability, Constraints, GrantId, ModelError, Object, ObjectKind, ObjectPattern,
 };
-use solo_types::{Problem, Right, Tier};
+use solo_types::{DEFAULT_TENANT, Problem, Right, Tier};
 
 use crate::boot::KernelError;
 use crate::holdings::Holdings;
 use crate::home::Home;
-use crate::kernel::{Kernel, TENANT};
+use crate::kernel::Kernel;
 use crate::keyfile;
 use crate::store::{self, Store, StoreError};
 
@@ -66,7 +66,7 @@ pub(crate) async fn give_to_old_services(
     let token = kernel.holdings.verify(token.trim()).map_err(|p| wrong(p.to_string()))?;
     let mut rows = Vec::new();
     for service in services {
-        let given = kernel.holdings.give(&token, TENANT, service.id, &service.spec.grants);
+        let given = kernel.holdings.give(&token, DEFAULT_TENANT, service.id, &service.spec.grants);
         rows.extend(given.map_err(|problem| wrong(problem.to_string()))?);
     }
     let stored = rows.clone();

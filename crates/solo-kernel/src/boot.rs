@@ -15,19 +15,21 @@ use solo_capability::Authority;
 use solo_heart::protocol::descriptors;
 use solo_heart::take_descriptor;
 use solo_tls::{Incoming, Protocol, ServerTls, TlsFiles};
+use solo_types::Usage;
 use tokio_stream::wrappers::UnixListenerStream;
 
-use crate::artifacts::Artifacts;
 use crate::audit::{self, Audit, Entry, Sinks};
+use crate::cells::CellHost;
 use crate::heart::{Heart, HeartNews};
 use crate::holdings::Holdings;
 use crate::home::Home;
-use crate::kernel::{Kernel, Parts, TENANT};
+use crate::kernel::{Kernel, Parts};
 use crate::monitor::Monitor;
 use crate::monitor::metrics::Metrics;
 use crate::secrets::Secrets;
 use crate::service::{Service, State};
 use crate::store::{self, Store};
+use crate::tenants::Tenants;
 use crate::{actors, admin, clock, keyfile};
 
 /// Threads of the kernel: it waits for disks and cells more than it computes.
@@ -148,6 +150,7 @@ async fn serve(options: KernelOptions) -> Result<(), KernelError> {
     let kernel = open(&home, heart).await?;
     load(&kernel).await?;
     kernel.compilers.warm().await;
+    kernel.tenants.end_strays().await;
     let failed = kernel.metrics.tls_failed.clone();
     let tls = options.tls.map(|files| ServerTls::open(files, move || failed.inc()));
     let listeners = Listeners { tcp, unix, metrics, tls };
@@ -221,8 +224,10 @@ async fn open(home: &Home, heart: Heart) -> Result<Arc<Kernel>, KernelError> {
         let home = home.run();
         move |source| KernelError::Home { step, home, source }
     };
-    let artifacts =
-        Artifacts::open(home.clone()).map_err(in_home("open the store of artifacts"))?;
+    let rows = store.run(|t| store::load_tenants(t)).await;
+    let rows = rows.map_err(|error| KernelError::Store(error.to_string()))?;
+    let tenants =
+        Tenants::open(home, &heart, rows).map_err(in_home("open what the tenants have"))?;
     let monitor = Monitor::open(home.records()).map_err(in_home("open the records"))?;
     let metrics = Metrics::new().map_err(|error| KernelError::Ended(error.to_string()))?;
     let settings = audit::read_settings(home.root())
@@ -237,13 +242,15 @@ async fn open(home: &Home, heart: Heart) -> Result<Arc<Kernel>, KernelError> {
         .map_err(|error| KernelError::Store(error.to_string()))?;
     holdings.restore(held, revoked);
     admin::ensure(home, &store, &holdings).await?;
-    let secrets = Secrets::open(home, store.clone()).await?;
+    let all = tenants.all();
+    let names: Vec<&str> = all.iter().map(|tenant| tenant.name.as_str()).collect();
+    let secrets = Secrets::open(home, store.clone(), &names).await?;
     let home = home.clone();
     Ok(Kernel::new(Parts {
         home,
         node,
         store,
-        artifacts,
+        tenants,
         heart,
         monitor,
         metrics,
@@ -272,10 +279,16 @@ async fn load(kernel: &Arc<Kernel>) -> Result<(), KernelError> {
     admin::give_to_old_services(kernel, &rows).await?;
     for row in rows {
         let (id, name, created_at) = (row.id, row.spec.name.clone(), row.created_at);
-        kernel.monitor.name_service(&id.to_string(), name.as_str());
-        let host = Arc::clone(&kernel.host);
-        let state = State::from_row(row);
-        let service = Service::new(id, name, TENANT.to_owned(), created_at, host, state);
+        let Some(tenant) = kernel.tenants.find(&row.spec.tenant) else {
+            // A tenant is removed with its services, or not at all.
+            tracing::error!(service = %id, tenant = row.spec.tenant, "A service has no tenant");
+            continue;
+        };
+        kernel.monitor.name_service(&id.to_string(), &tenant.label(name.as_str()));
+        let next = row.rollout.as_ref().map(|rollout| Usage::of(&rollout.to_spec));
+        let usage = Usage::of(&row.spec).max(next.unwrap_or_default());
+        let charge = tenant.charge_anyway(usage);
+        let service = Service::new(id, name, tenant, created_at, charge, State::from_row(row));
         kernel.registry.insert(&service);
     }
     Ok(())
@@ -284,13 +297,23 @@ async fn load(kernel: &Arc<Kernel>) -> Result<(), KernelError> {
 /// Takes over what a living cell says about its instances, so that the first answer of the API is
 /// true already. A cell that does not live, or does not answer, is the actors' business.
 async fn adopt(kernel: &Kernel) {
-    if kernel.heart.pid(kernel.host.cell()).is_none() {
+    let services = kernel.registry.all();
+    let tenants = kernel.tenants.all();
+    let adopting = tenants.iter().map(|tenant| {
+        let own = services.iter().filter(|service| Arc::ptr_eq(&service.tenant, tenant));
+        adopt_cell(kernel, &tenant.host, own.collect())
+    });
+    futures_util::future::join_all(adopting).await;
+}
+
+async fn adopt_cell(kernel: &Kernel, host: &CellHost, own: Vec<&Arc<Service>>) {
+    if kernel.heart.pid(host.cell()).is_none() {
         return;
     }
-    let Ok(Ok(cell)) = tokio::time::timeout(ADOPT_TIMEOUT, kernel.host.ready()).await else {
+    let Ok(Ok(cell)) = tokio::time::timeout(ADOPT_TIMEOUT, host.ready()).await else {
         return;
     };
-    let services = u32::try_from(kernel.registry.count()).unwrap_or(u32::MAX);
+    let services = u32::try_from(own.len()).unwrap_or(u32::MAX);
     let patience = ADOPT_TIMEOUT + ADOPT_TIME_PER_SERVICE.saturating_mul(services);
     let Ok(Ok(all)) = tokio::time::timeout(patience, cell.snapshot("")).await else {
         tracing::warn!(
@@ -307,7 +330,7 @@ async fn adopt(kernel: &Kernel) {
     for route in all.routes {
         by_service.entry(route.service.clone()).or_default().routes.push(route);
     }
-    for service in kernel.registry.all() {
+    for service in own {
         if let Some(hosted) = by_service.get(&service.id.to_string()) {
             service.with_state(|state| {
                 state.adopt(service.id, hosted);

@@ -20,6 +20,9 @@ const REQUESTS_MAX: usize = 256;
 /// The heart starts a process in well under a millisecond; longer means that the machine is stuck.
 const SPAWN_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// What the heart says to a kill of a cell that has ended already.
+const ABSENT: &str = "absent";
+
 /// What the heart last said about one cell.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum CellProcess {
@@ -125,8 +128,9 @@ impl Heart {
                     Some(CellProcess::SpawnFailed(error)) => {
                         return Err(HeartError::SpawnFailed { cell: cell.to_owned(), error });
                     }
-                    // It lived so short that only its end was seen.
-                    Some(CellProcess::Ended(error)) if before != now => {
+                    // It lived so short that only its end was seen. (Absent is what the heart says to a
+                    // kill of one that had ended already, which may have been asked for before.)
+                    Some(CellProcess::Ended(error)) if before != now && error != ABSENT => {
                         return Err(HeartError::SpawnFailed { cell: cell.to_owned(), error });
                     }
                     _ => {}
@@ -148,7 +152,7 @@ impl Heart {
         match processes.wait_for(gone).await {
             Ok(processes) => match processes.get(cell) {
                 Some(CellProcess::Ended(status)) => status.clone(),
-                _ => "absent".to_owned(),
+                _ => ABSENT.to_owned(),
             },
             Err(_) => "unknown".to_owned(),
         }

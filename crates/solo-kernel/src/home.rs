@@ -4,7 +4,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use solo_types::Digest;
+use solo_types::{DEFAULT_TENANT, Digest, TenantName};
 
 use crate::audit::{AuditPaths, SinkPaths};
 
@@ -20,14 +20,12 @@ impl Home {
             home.0.clone(),
             home.run(),
             home.run().join("cells"),
-            home.artifacts(),
-            home.uploads(),
-            home.compiled(),
+            home.0.join("tenants"),
             home.0.join("keys"),
             home.0.join("audit"),
             home.0.join("logs"),
         ] {
-            std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&directory)?;
+            make(&directory)?;
         }
         Ok(home)
     }
@@ -48,26 +46,39 @@ impl Home {
         self.0.join("solo.db")
     }
 
-    pub(crate) fn artifacts(&self) -> PathBuf {
-        self.0.join("artifacts")
+    /// Makes the directories of a tenant.
+    pub(crate) fn open_tenant(&self, tenant: &TenantName) -> io::Result<TenantHome> {
+        let own = TenantHome(self.0.join("tenants").join(tenant.as_str()));
+        let old = self.0.join("artifacts");
+        if tenant.as_str() == DEFAULT_TENANT && old.is_dir() {
+            // Of a version that had one tenant.
+            make(&own.0)?;
+            std::fs::rename(&old, own.artifacts())?;
+            std::fs::remove_dir_all(self.0.join("compiled"))?;
+        }
+        for directory in [own.artifacts(), own.uploads(), own.compiled()] {
+            make(&directory)?;
+        }
+        Ok(own)
     }
 
-    /// Unfinished uploads; emptied at each start.
-    pub(crate) fn uploads(&self) -> PathBuf {
-        self.artifacts().join("tmp")
-    }
-
-    pub(crate) fn artifact(&self, digest: &Digest) -> PathBuf {
-        self.artifacts().join(digest.to_string())
-    }
-
-    pub(crate) fn compiled(&self) -> PathBuf {
-        self.0.join("compiled")
-    }
-
-    /// What the compiler made of an artifact for one engine.
-    pub(crate) fn compiled_artifact(&self, digest: &Digest, engine: &str) -> PathBuf {
-        self.compiled().join(format!("{digest}-{engine}.cwasm"))
+    /// Removes what tenants have left that are gone.
+    pub(crate) fn remove_tenants_but(&self, is_there: impl Fn(&str) -> bool) -> io::Result<()> {
+        for entry in std::fs::read_dir(self.0.join("tenants"))? {
+            let entry = entry?;
+            if !is_there(&entry.file_name().to_string_lossy()) {
+                std::fs::remove_dir_all(entry.path())?;
+            }
+        }
+        for entry in std::fs::read_dir(self.0.join("keys"))? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let tenant = name.strip_prefix("secrets.").and_then(|name| name.strip_suffix(".key"));
+            if tenant.is_some_and(|tenant| !is_there(tenant)) {
+                std::fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn root_key(&self) -> PathBuf {
@@ -79,9 +90,15 @@ impl Home {
         self.0.join("keys").join("admin.token")
     }
 
-    /// What seals the secrets, which are in the database: who has a copy of that alone has none of them.
-    pub(crate) fn secrets_key(&self) -> PathBuf {
-        self.0.join("keys").join("secrets.key")
+    /// What seals the secrets of a tenant, which are in the database: who has a copy of that alone has
+    /// none of them.
+    pub(crate) fn secrets_key(&self, tenant: &str) -> PathBuf {
+        let name = match tenant {
+            DEFAULT_TENANT => "secrets.key".to_owned(),
+            // Names of tenants have no dots: this is no other key's.
+            tenant => format!("secrets.{tenant}.key"),
+        };
+        self.0.join("keys").join(name)
     }
 
     /// The audit log, and its key, which is kept apart from it.
@@ -108,6 +125,43 @@ impl Home {
     pub(crate) fn addresses(&self) -> PathBuf {
         self.run().join("addresses.json")
     }
+}
+
+/// What is one tenant's.
+#[derive(Debug, Clone)]
+pub(crate) struct TenantHome(PathBuf);
+
+impl TenantHome {
+    pub(crate) fn artifacts(&self) -> PathBuf {
+        self.0.join("artifacts")
+    }
+
+    /// Unfinished uploads; emptied at each start.
+    pub(crate) fn uploads(&self) -> PathBuf {
+        self.artifacts().join("tmp")
+    }
+
+    pub(crate) fn artifact(&self, digest: &Digest) -> PathBuf {
+        self.artifacts().join(digest.to_string())
+    }
+
+    pub(crate) fn compiled(&self) -> PathBuf {
+        self.0.join("compiled")
+    }
+
+    /// What the compiler made of an artifact for one engine.
+    pub(crate) fn compiled_artifact(&self, digest: &Digest, engine: &str) -> PathBuf {
+        self.compiled().join(format!("{digest}-{engine}.cwasm"))
+    }
+
+    /// Removes all of it.
+    pub(crate) fn remove(&self) -> io::Result<()> {
+        std::fs::remove_dir_all(&self.0)
+    }
+}
+
+fn make(directory: &Path) -> io::Result<()> {
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory)
 }
 
 /// Where the kernel of `home` tells how the sinks are.

@@ -10,9 +10,8 @@ use solo_types::{NodeId, Problem, ServiceId};
 use tokio::sync::watch;
 
 use crate::api::{FiguresCache, Intake, Strangers};
-use crate::artifacts::Artifacts;
 use crate::audit::Audit;
-use crate::cells::{CellHost, Compilers, InstanceReports};
+use crate::cells::{Compilers, InstanceReports};
 use crate::heart::Heart;
 use crate::holdings::Holdings;
 use crate::home::Home;
@@ -22,9 +21,7 @@ use crate::monitor::violations::Violations;
 use crate::secrets::Secrets;
 use crate::service::{Registry, Service};
 use crate::store::{self, Store};
-
-/// The one tenant of this build.
-pub(crate) const TENANT: &str = "default";
+use crate::tenants::{Tenant, Tenants, of_label};
 
 /// Service numbers that are reserved on disk at a time, so that a deployment pays no sync for its id.
 const NUMBERS_BLOCK: u64 = 256;
@@ -35,10 +32,9 @@ pub(crate) struct Kernel {
     pub(crate) home: Home,
     pub(crate) node: NodeId,
     pub(crate) store: Store,
-    pub(crate) artifacts: Artifacts,
+    pub(crate) tenants: Tenants,
     pub(crate) heart: Heart,
     pub(crate) compilers: Compilers,
-    pub(crate) host: Arc<CellHost>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) monitor: Arc<Monitor>,
     pub(crate) metrics: Metrics,
@@ -68,7 +64,7 @@ pub(crate) struct Parts {
     pub(crate) home: Home,
     pub(crate) node: NodeId,
     pub(crate) store: Store,
-    pub(crate) artifacts: Artifacts,
+    pub(crate) tenants: Tenants,
     pub(crate) heart: Heart,
     pub(crate) monitor: Arc<Monitor>,
     pub(crate) metrics: Metrics,
@@ -81,15 +77,13 @@ impl Kernel {
     pub(crate) fn new(parts: Parts) -> Arc<Self> {
         let compilers =
             Compilers::new(parts.home.clone(), parts.heart.clone(), parts.store.clone());
-        let host = CellHost::new(&format!("wasm-{TENANT}"), &parts.home, parts.heart.clone());
         Arc::new(Self {
             home: parts.home,
             node: parts.node,
             store: parts.store,
-            artifacts: parts.artifacts,
+            tenants: parts.tenants,
             heart: parts.heart,
             compilers,
-            host,
             registry: Arc::default(),
             monitor: parts.monitor,
             metrics: parts.metrics,
@@ -124,8 +118,8 @@ impl Kernel {
     }
 
     /// The service of this name.
-    pub(crate) fn service(&self, name: &str) -> Result<Arc<Service>, Problem> {
-        self.registry.find(TENANT, name).ok_or_else(|| crate::service::not_found(name))
+    pub(crate) fn service(&self, tenant: &str, name: &str) -> Result<Arc<Service>, Problem> {
+        self.registry.find(tenant, name).ok_or_else(|| crate::service::not_found(name))
     }
 
     /// Refuses operations while Solo ends.
@@ -142,13 +136,26 @@ impl Kernel {
     }
 }
 
-impl InstanceReports for Kernel {
+/// What the cell of one tenant reports goes no further than that tenant.
+#[derive(Debug)]
+pub(crate) struct TenantReports {
+    pub(crate) kernel: Arc<Kernel>,
+    pub(crate) tenant: Arc<Tenant>,
+}
+
+impl InstanceReports for TenantReports {
+    fn is_hosted(&self, service: &str) -> bool {
+        // The name is known before the service is and after it has gone.
+        let label = self.kernel.monitor.name_of(service);
+        label.is_some_and(|label| of_label(&label).0 == self.tenant.name.as_str())
+    }
+
     fn instance_changed(&self, service: &str, instance: &str, change: wire::StateChange) {
-        self.registry.instance_changed(service, instance, change);
+        self.kernel.registry.instance_changed(service, instance, change);
     }
 
     fn limit_exceeded(&self, service: &str, instance: &str, violation: &wire::Violation) {
-        let name = self.monitor.name_of(service).unwrap_or_else(|| service.to_owned());
-        self.violations.note(&name, instance, violation);
+        let name = self.kernel.monitor.name_of(service).unwrap_or_else(|| service.to_owned());
+        self.kernel.violations.note(&name, instance, violation);
     }
 }

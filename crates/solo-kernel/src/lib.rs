@@ -28,6 +28,8 @@ mod monitor;
 mod secrets;
 mod service;
 mod store;
+mod sweeps;
+mod tenants;
 
 pub use audit::{SinkReport, SinksReport, check_audit_settings};
 pub use boot::{KernelError, KernelOptions, run};

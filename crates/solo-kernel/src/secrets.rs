@@ -1,9 +1,13 @@
 //! Secrets of the kernel (SPEC C5): sealed on disk, opened for the start of who was given them.
 //!
-//! The key lies apart from the database ([`keyfile`]). A value is in the kernel's memory while it is
+//! Each tenant has a key of its own, apart from the database ([`keyfile`]). A value is in the kernel's memory while it is
 //! set and while a start that needs it is under way, and nowhere else; it is never told by the API, and
 //! no record names more than name, version and size. Who may do what is the API's business.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
 use solo_api::cell::v1 as wire;
 use solo_secrets::{Place, SEALED_OVERHEAD_BYTES, SealError, SealingKey, Secret};
 use solo_types::{
@@ -26,7 +30,9 @@ pub(crate) const SECRET_UNREADABLE: &str = "SECRET_UNREADABLE";
 /// The secrets of the node.
 #[derive(Debug)]
 pub(crate) struct Secrets {
-    key: SealingKey,
+    home: Home,
+    /// By tenant; read when they are first needed.
+    keys: Mutex<HashMap<String, Arc<SealingKey>>>,
     store: Store,
     /// Changes come one after the other, so that each knows the version that it makes before it is
     /// audited. Held for two writes to disk.
@@ -42,30 +48,69 @@ pub(crate) struct Listed {
 }
 
 impl Secrets {
-    /// Reads the key, or makes it at the first start.
+    /// Reads the keys of these tenants, or makes them at the first start.
     ///
     /// # Errors
     /// [`KernelError::SecretsKey`], also for a key that others may read or that has not its length;
     /// [`KernelError::Store`].
-    pub(crate) async fn open(home: &Home, store: Store) -> Result<Self, KernelError> {
-        let path = home.secrets_key();
+    pub(crate) async fn open(
+        home: &Home,
+        store: Store,
+        tenants: &[&str],
+    ) -> Result<Self, KernelError> {
+        let (home, keys) = (home.clone(), Mutex::default());
+        let secrets = Self { home, keys, store, changing: tokio::sync::Mutex::default() };
+        for tenant in tenants {
+            let (_, made) = secrets.load(tenant).map_err(|why| KernelError::SecretsKey {
+                path: secrets.home.secrets_key(tenant),
+                why,
+            })?;
+            let owner = (*tenant).to_owned();
+            let count = secrets.store.run(move |t| store::count_secrets(t, &owner)).await;
+            let count = count.map_err(|error| KernelError::Store(error.to_string()))?;
+            if made && count > 0 {
+                // The services that need none go on; each start that needs one says why it fails.
+                let path = secrets.home.secrets_key(tenant);
+                let path = path.display();
+                tracing::error!(%path, count, "The key of the secrets was gone; a new one opens none of them");
+            }
+        }
+        Ok(secrets)
+    }
+
+    /// Reads the key of a tenant, or makes it. True: it was made.
+    fn load(&self, tenant: &str) -> Result<(Arc<SealingKey>, bool), String> {
         let mut made = false;
         let make = || {
             made = true;
             let key = SealingKey::generate().map_err(std::io::Error::other)?;
             Ok(key.to_bytes().to_vec())
         };
-        let wrong = |why: String| KernelError::SecretsKey { path: path.clone(), why };
-        let bytes = keyfile::load_or_make(&path, make).map_err(|error| wrong(error.to_string()))?;
-        let key = SealingKey::from_bytes(&bytes).map_err(|error| wrong(error.to_string()))?;
-        let count = store.run(|t| store::count_secrets(t, None)).await;
-        let count = count.map_err(|error| KernelError::Store(error.to_string()))?;
-        if made && count > 0 {
-            // The services that need none go on; each start that needs one says why it fails.
-            let path = path.display();
-            tracing::error!(%path, count, "The key of the secrets was gone; a new one opens none of them");
+        let bytes = keyfile::load_or_make(&self.home.secrets_key(tenant), make);
+        let bytes = bytes.map_err(|error| error.to_string())?;
+        let key = Arc::new(SealingKey::from_bytes(&bytes).map_err(|error| error.to_string())?);
+        self.keys.lock().insert(tenant.to_owned(), Arc::clone(&key));
+        Ok((key, made))
+    }
+
+    fn key(&self, tenant: &str) -> Result<Arc<SealingKey>, Problem> {
+        if let Some(key) = self.keys.lock().get(tenant) {
+            return Ok(Arc::clone(key));
         }
-        Ok(Self { key, store, changing: tokio::sync::Mutex::default() })
+        let loaded = self.load(tenant).map(|(key, _)| key);
+        loaded.map_err(|why| {
+            Problem::internal(format!("the key of the secrets cannot be used: {why}"))
+        })
+    }
+
+    /// Forgets the key of a tenant that is gone: a copy of what it sealed is worth nothing any more.
+    pub(crate) fn forget(&self, tenant: &str) {
+        self.keys.lock().remove(tenant);
+        if let Err(error) = std::fs::remove_file(self.home.secrets_key(tenant))
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::error!(%error, tenant, "Failed to remove the key of a tenant's secrets");
+        }
     }
 
     /// Seals a value and keeps it, once `entry` is audited. Answers the version.
@@ -95,7 +140,7 @@ impl Secrets {
             updated_at: now,
         };
         let sealed = self
-            .key
+            .key(tenant)?
             .seal(place(&row), value)
             .map_err(|error| Problem::internal(format!("failed to seal a secret: {error}")))?;
         let row = SecretRow { sealed, ..row };
@@ -107,7 +152,7 @@ impl Secrets {
 
     async fn check_room(&self, tenant: &str) -> Result<(), Problem> {
         let wanted = tenant.to_owned();
-        let count = self.store.run(move |t| store::count_secrets(t, Some(&wanted))).await?;
+        let count = self.store.run(move |t| store::count_secrets(t, &wanted)).await?;
         if count < bounds::SECRETS_PER_TENANT_MAX {
             return Ok(());
         }
@@ -191,7 +236,7 @@ impl Secrets {
         for reference in references {
             let name = reference.secret.as_str();
             let row = rows.iter().find(|row| row.name == name).ok_or_else(|| missing(name))?;
-            let value = self.key.open(place(row), &row.sealed).map_err(|error| {
+            let value = self.key(tenant)?.open(place(row), &row.sealed).map_err(|error| {
                 tracing::error!(name, version = row.version, %error, "A secret does not open");
                 unreadable(name, &error)
             })?;
@@ -214,7 +259,7 @@ pub(crate) fn users(registry: &Registry, tenant: &str, secret: &SecretName) -> V
     let users = services.iter().filter(|service| {
         let state = service.state.lock();
         let next = state.rollout.as_ref().map(|row| &row.to_spec);
-        service.tenant == tenant && (names(&state.spec) || next.is_some_and(names))
+        service.tenant.name.as_str() == tenant && (names(&state.spec) || next.is_some_and(names))
     });
     users.map(|service| service.name.to_string()).collect()
 }
@@ -236,7 +281,7 @@ fn unreadable(name: &str, error: &SealError) -> Problem {
     let cause = format!("the secret {name} cannot be opened: {error}");
     Problem::new(ProblemKind::FailedPrecondition, SECRET_UNREADABLE, cause)
         .remedy(format!(
-            "put the right keys/secrets.key back and start Solo again, or set the secret anew \
+            "put the right key back into keys/ and start Solo again, or set the secret anew \
              with `solo secret set {name}`"
         ))
         .detail("secret", name)
@@ -252,7 +297,7 @@ mod tests {
     async fn open(root: &Path) -> Result<Secrets, KernelError> {
         let home = Home::open(root).expect("a home");
         let store = Store::open(&home.database()).expect("a store");
-        Secrets::open(&home, store).await
+        Secrets::open(&home, store, &["default"]).await
     }
 
     fn reference(name: &str) -> SecretReference {
@@ -270,7 +315,8 @@ mod tests {
             updated_at: 1,
         };
         let value = Secret::new(value.as_bytes().to_vec());
-        let sealed = secrets.key.seal(place(&row), &value).expect("sealed");
+        let sealed =
+            secrets.key("default").expect("a key").seal(place(&row), &value).expect("sealed");
         let row = SecretRow { sealed, ..row };
         secrets.store.run(move |t| store::put_secret(t, &row)).await.expect("kept");
     }

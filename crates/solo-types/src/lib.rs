@@ -9,6 +9,7 @@ mod id;
 mod limits;
 mod name;
 mod problem;
+mod quotas;
 mod restart;
 mod spec;
 mod state;
@@ -17,8 +18,9 @@ mod trace;
 pub use glob::glob_matches;
 pub use id::{IdError, InstanceId, NodeId, ServiceId};
 pub use limits::{LIMIT_NAMES, LimitAction, Limits, bounds};
-pub use name::{SecretName, ServiceName};
+pub use name::{SecretName, ServiceName, TenantName};
 pub use problem::{FieldViolation, Problem, ProblemKind};
+pub use quotas::{DEFAULT_TENANT, Quotas, Usage};
 pub use restart::{RestartMode, RestartPolicy};
 pub use spec::{
     Digest, Export, Grant, HealthCheck, Parameter, Right, Rights, SecretReference, ServiceKind,

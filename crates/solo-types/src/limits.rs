@@ -36,6 +36,8 @@ pub mod bounds {
     pub const SECRET_BYTES_MAX: usize = 64 << 10;
     /// Secrets of one tenant: some for each of its services, and a list of all is one message.
     pub const SECRETS_PER_TENANT_MAX: usize = 1_000;
+    /// Tenants of one node: each has a process that hosts its services, of some ten MiB.
+    pub const TENANTS_MAX: usize = 200;
     /// Secrets that one service is given: 2 MiB that travel with each start of it.
     pub const SECRETS_PER_SERVICE_MAX: usize = 32;
     /// An idempotency key.

@@ -1,4 +1,4 @@
-//! Names of services and of secrets.
+//! Names of services, secrets and tenants.
 
 use std::fmt;
 
@@ -9,28 +9,63 @@ use crate::Problem;
 /// Longest name, in characters: the length of a DNS label, because names become host names.
 const NAME_CHARS_MAX: usize = 63;
 
-/// A legal service name: 1 to 63 of `a-z`, `0-9` and `-`, first a letter, last not `-`.
-///
-/// Case, Unicode forms, dots and slashes do not exist in names, so that two names that look alike
-/// are the same name, and a name is safe as part of a path or a host name.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
-pub struct ServiceName(String);
+macro_rules! names {
+    ($($(#[$doc:meta])* $name:ident)+) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(into = "String", try_from = "String")]
+        pub struct $name(String);
 
-impl ServiceName {
-    /// Checks `name`.
+        impl $name {
+            /// Checks `name`.
+            ///
+            /// # Errors
+            /// A [`Problem`] with reason `INVALID_NAME`, field `name` and the rule that it breaks.
+            pub fn new(name: &str) -> Result<Self, Problem> {
+                check(name).map(|()| Self(name.to_owned()))
+            }
+
+            /// The name as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl From<$name> for String {
+            fn from(name: $name) -> String {
+                name.0
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = Problem;
+
+            fn try_from(name: String) -> Result<Self, Problem> {
+                Self::new(&name)
+            }
+        }
+    )+};
+}
+
+names! {
+    /// A legal service name: 1 to 63 of `a-z`, `0-9` and `-`, first a letter, last not `-`.
     ///
-    /// # Errors
-    /// A [`Problem`] with reason `INVALID_NAME`, field `name` and the rule that it breaks.
-    pub fn new(name: &str) -> Result<Self, Problem> {
-        check(name).map(|()| Self(name.to_owned()))
-    }
+    /// Case, Unicode forms, dots and slashes do not exist in names, so that two names that look alike
+    /// are the same name, and a name is safe as part of a path or a host name.
+    ServiceName
 
-    /// The name as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
+    /// A legal name of a secret. The rules are those of [`ServiceName`].
+    SecretName
+
+    /// A legal name of a tenant. The rules are those of [`ServiceName`].
+    TenantName
 }
 
 fn check(name: &str) -> Result<(), Problem> {
@@ -55,67 +90,6 @@ fn refuse(rule: &str) -> Problem {
         .remedy("use 1 to 63 lower-case letters, digits and `-`, first a letter, last not `-`")
 }
 
-impl fmt::Display for ServiceName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl From<ServiceName> for String {
-    fn from(name: ServiceName) -> String {
-        name.0
-    }
-}
-
-impl TryFrom<String> for ServiceName {
-    type Error = Problem;
-
-    fn try_from(name: String) -> Result<Self, Problem> {
-        Self::new(&name)
-    }
-}
-
-/// A legal name of a secret. Names of secrets have the rules of [`ServiceName`].
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
-pub struct SecretName(String);
-
-impl SecretName {
-    /// Checks `name`.
-    ///
-    /// # Errors
-    /// As [`ServiceName::new`].
-    pub fn new(name: &str) -> Result<Self, Problem> {
-        check(name).map(|()| Self(name.to_owned()))
-    }
-
-    /// The name as text.
-    #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for SecretName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl From<SecretName> for String {
-    fn from(name: SecretName) -> String {
-        name.0
-    }
-}
-
-impl TryFrom<String> for SecretName {
-    type Error = Problem;
-
-    fn try_from(name: String) -> Result<Self, Problem> {
-        Self::new(&name)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,6 +108,7 @@ mod tests {
         {
             let problem = ServiceName::new(name).expect_err(name);
             assert_eq!(SecretName::new(name).expect_err(name), problem);
+            assert_eq!(TenantName::new(name).expect_err(name), problem);
             assert_eq!(problem.reason, "INVALID_NAME");
             assert_eq!(problem.fields[0].field, "name");
         }

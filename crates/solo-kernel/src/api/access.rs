@@ -10,8 +10,9 @@ use solo_capability::{Object, ObjectKind, Refusal, Rule, Token};
 use solo_types::{Grant, Problem, ProblemKind, Right, SecretName, Tier};
 use tonic::metadata::MetadataMap;
 
+use super::naming::tenant_of;
 use crate::audit::Entry;
-use crate::kernel::{Kernel, TENANT};
+use crate::kernel::Kernel;
 use crate::service::Service;
 
 /// Reason of what is not allowed, and of what may not be there.
@@ -68,6 +69,8 @@ impl Operation {
 #[derive(Debug, Clone)]
 pub(crate) struct Principal {
     token: Arc<Token>,
+    /// The one that the token is for; that of the owner, if it is for several or none.
+    tenant: String,
     /// For the audit log.
     name: String,
     /// What the client calls this request; empty: nothing.
@@ -106,10 +109,10 @@ pub(super) fn bearer(
     let token = kernel.holdings.verify(token.trim())?;
     // Whatever is asked, so that each operation answers the same to a token whose time is over.
     kernel.holdings.check_in_force(&token, |_| true).map_err(over)?;
-    let name = kernel.holdings.name_of(&token);
+    let (name, tenant) = (kernel.holdings.name_of(&token), tenant_of(&token));
     let legal = |c: &char| c.is_ascii_alphanumeric() || "-_.:/".contains(*c);
     let request_id = request_id.chars().filter(legal).take(REQUEST_ID_CHARS_MAX).collect();
-    Ok(Principal { token, name, request_id })
+    Ok(Principal { token, tenant, name, request_id })
 }
 
 /// The request has no token.
@@ -134,6 +137,11 @@ impl Principal {
     /// The token.
     pub(super) fn token(&self) -> &Token {
         &self.token
+    }
+
+    /// The tenant that the token is for.
+    pub(super) fn tenant(&self) -> &str {
+        &self.tenant
     }
 
     /// An entry of the audit log about what this one does.
@@ -171,10 +179,10 @@ impl Principal {
     pub(super) fn may_deploy(
         &self,
         kernel: &Kernel,
-        name: &str,
+        (tenant, name): (&str, &str),
         tier: Tier,
     ) -> Result<(), Problem> {
-        self.check(kernel, &named(name, tier)?, Right::Deploy)
+        self.check(kernel, &named(tenant, name, tier)?, Right::Deploy)
     }
 
     /// Decides whether a service may be given these rights: nobody grants more than they hold, nor
@@ -182,12 +190,17 @@ impl Principal {
     ///
     /// # Errors
     /// As [`Self::check`], for the first one that is not held.
-    pub(super) fn may_give(&self, kernel: &Kernel, grants: &[Grant]) -> Result<(), Problem> {
+    pub(super) fn may_give(
+        &self,
+        kernel: &Kernel,
+        tenant: &str,
+        grants: &[Grant],
+    ) -> Result<(), Problem> {
         for grant in grants {
             let name = grant.service.as_str();
-            let object = match kernel.service(name) {
+            let object = match kernel.service(tenant, name) {
                 Ok(service) => object_of(&service)?,
-                Err(_) => named(name, Tier::User)?,
+                Err(_) => named(tenant, name, Tier::User)?,
             };
             for right in grant.rights.iter().copied().chain([Right::Grant]) {
                 self.check(kernel, &object, right)?;
@@ -196,16 +209,21 @@ impl Principal {
         Ok(())
     }
 
-    /// Decides whether code may be stored: by who could make a service of it.
+    /// Decides whether code may be stored for a tenant (none: for any): by who could make a service of it.
     ///
     /// # Errors
     /// As [`Self::check`].
-    pub(super) fn may_bring_code(&self, kernel: &Kernel) -> Result<(), Problem> {
+    pub(super) fn may_bring_code(
+        &self,
+        kernel: &Kernel,
+        tenant: Option<&str>,
+    ) -> Result<(), Problem> {
         let could = kernel.holdings.check_in_force(&self.token, |capability| {
             let (kind, rights) = (capability.objects().kind(), capability.rights());
             match kind {
                 ObjectKind::Service => {
-                    rights.contains(&Right::Deploy) || rights.contains(&Right::Update)
+                    tenant.is_none_or(|tenant| capability.objects().may_be_of(tenant))
+                        && (rights.contains(&Right::Deploy) || rights.contains(&Right::Update))
                 }
                 ObjectKind::Artifact => rights.contains(&Right::Write),
                 _ => false,
@@ -230,11 +248,28 @@ impl Principal {
     pub(super) fn may(
         &self,
         kernel: &Kernel,
+        tenant: &str,
         secret: &SecretName,
         right: Right,
     ) -> Result<(), Problem> {
-        let object = Object::secret(TENANT, secret.as_str())
-            .map_err(|error| Problem::internal(format!("a secret has no legal name: {error}")))?;
+        let object = Object::secret(tenant, secret.as_str())
+            .map_err(|error| Problem::invalid("INVALID_NAME", "name", &error.to_string()))?;
+        self.check(kernel, &object, right)
+    }
+
+    /// Decides about a tenant: `read` its quotas and what is used of them, `deploy` and `update` to make and
+    /// change it, `kill` to remove it.
+    ///
+    /// # Errors
+    /// As [`Self::check`].
+    pub(super) fn may_tenant(
+        &self,
+        kernel: &Kernel,
+        tenant: &str,
+        right: Right,
+    ) -> Result<(), Problem> {
+        let object = Object::tenant(tenant)
+            .map_err(|error| Problem::invalid("INVALID_NAME", "name", &error.to_string()))?;
         self.check(kernel, &object, right)
     }
 
@@ -245,22 +280,23 @@ impl Principal {
     pub(super) fn service_for(
         &self,
         kernel: &Kernel,
-        name: &str,
+        text: &str,
         right: Right,
     ) -> Result<Arc<Service>, Problem> {
-        let service = match kernel.service(name) {
+        let (tenant, name) = self.place(text);
+        let service = match kernel.service(tenant, name) {
             Ok(service) => service,
             Err(problem) => {
                 // What is no legal name is nobody's.
-                let Ok(object) = named(name, Tier::User) else { return Err(problem) };
+                let Ok(object) = named(tenant, name, Tier::User) else { return Err(problem) };
                 let checked = kernel.holdings.check(&self.token, &object, right);
-                return Err(checked.map_or_else(|refusal| refused(name, refusal), |()| problem));
+                return Err(checked.map_or_else(|refusal| refused(text, refusal), |()| problem));
             }
         };
         kernel
             .holdings
             .check(&self.token, &object_of(&service)?, right)
-            .map_err(|refusal| refused(name, refusal))?;
+            .map_err(|refusal| refused(text, refusal))?;
         Ok(service)
     }
 
@@ -271,10 +307,10 @@ impl Principal {
     }
 
     /// Whether the principal may read about what has, or had, this name.
-    pub(super) fn may_read_name(&self, kernel: &Kernel, name: &str) -> bool {
-        match kernel.service(name) {
+    pub(super) fn may_read_name(&self, kernel: &Kernel, tenant: &str, name: &str) -> bool {
+        match kernel.service(tenant, name) {
             Ok(service) => self.may_read(kernel, &service),
-            Err(_) => named(name, Tier::User).is_ok_and(|object| {
+            Err(_) => named(tenant, name, Tier::User).is_ok_and(|object| {
                 kernel.holdings.check(&self.token, &object, Right::Read).is_ok()
             }),
         }
@@ -284,7 +320,7 @@ impl Principal {
     pub(super) fn still_may_read(&self, kernel: &Kernel, service: &Service) -> Result<(), Problem> {
         let name = service.name.as_str();
         // A name that was given to another service is not what the stream was opened for.
-        match kernel.service(name) {
+        match kernel.service(service.tenant.name.as_str(), name) {
             Ok(named) if named.id != service.id => return Err(missing(name, Right::Read)),
             _ => {}
         }
@@ -301,13 +337,13 @@ impl Principal {
 /// What a token is asked about.
 pub(super) fn object_of(service: &Service) -> Result<Object, Problem> {
     let tier = service.state.lock().spec.tier;
-    Object::service(TENANT, service.name.as_str(), Some(service.id), tier)
+    Object::service(service.tenant.name.as_str(), service.name.as_str(), Some(service.id), tier)
         .map_err(|error| Problem::internal(format!("a service has no legal name: {error}")))
 }
 
 /// A service that is not there, or not yet.
-fn named(name: &str, tier: Tier) -> Result<Object, Problem> {
-    Object::service(TENANT, name, None, tier)
+fn named(tenant: &str, name: &str, tier: Tier) -> Result<Object, Problem> {
+    Object::service(tenant, name, None, tier)
         .map_err(|error| Problem::invalid("INVALID_NAME", "name", &error.to_string()))
 }
 

@@ -7,7 +7,7 @@ use solo_capability::{Object, ObjectKind, Principal as Holder, Proposal, Reach, 
 use solo_types::{Problem, ProblemKind, Right};
 
 use super::access::{Operation, Principal, object_of};
-use crate::kernel::{Kernel, TENANT};
+use crate::kernel::Kernel;
 
 /// Objects of one answer.
 const REACHABLE_MAX: usize = 1_000;
@@ -31,7 +31,7 @@ pub(super) async fn explain(
         let rule = format!("there is no right `{}` on {object}", right.as_str());
         return Err(wrong("right", &rule).remedy("ask for a right that objects of this kind have"));
     }
-    let holder = holder(&kernel, &request.principal)?;
+    let holder = holder(&kernel, &principal, &request.principal)?;
     Ok(match kernel.holdings.explain(&holder, &object, right) {
         Ok(because) => {
             v1::ExplainCapabilityResponse { allowed: true, because, ..Default::default() }
@@ -80,17 +80,19 @@ fn itself(kernel: &Kernel, object: Object) -> Object {
         return object;
     }
     let text = object.to_string();
-    let name = text.rsplit('/').next().unwrap_or_default();
-    match kernel.service(name).and_then(|service| object_of(&service)) {
-        Ok(there) if text == format!("service:{TENANT}/{name}") => there,
-        _ => object,
+    let name = text.split_once(':').and_then(|(_, name)| name.split_once('/'));
+    let there = name.and_then(|(tenant, name)| kernel.service(tenant, name).ok());
+    match there.and_then(|service| object_of(&service).ok()) {
+        Some(there) => there,
+        None => object,
     }
 }
 
 /// `service:NAME` is the service that has this name now.
-fn holder(kernel: &Kernel, name: &str) -> Result<Holder, Problem> {
+fn holder(kernel: &Kernel, principal: &Principal, name: &str) -> Result<Holder, Problem> {
     if let Some(service) = name.strip_prefix("service:") {
-        return kernel.service(service).map(|service| Holder::service(service.id));
+        let (tenant, service) = principal.place(service);
+        return kernel.service(tenant, service).map(|service| Holder::service(service.id));
     }
     Holder::new(name).map_err(|error| {
         Problem::new(ProblemKind::InvalidArgument, "INVALID_QUESTION", error.to_string())

@@ -39,15 +39,26 @@ impl FiguresCache {
     }
 }
 
-/// The figures as they are now; none while the cell is away.
+/// The figures as they are now; none of those whose cell is away.
 pub(super) async fn fresh(kernel: &Kernel) -> Figures {
     let mut figures = Figures::new();
-    let Some(cell) = kernel.host.current() else { return figures };
-    let Ok(snapshot) = cell.snapshot("").await else { return figures };
-    for instance in &snapshot.instances {
-        // A child counts for the service that started it, not for the one whose code it runs.
-        let Ok(root) = InstanceId::of_tree(&instance.id) else { continue };
-        figures.entry(root.service.to_string()).or_default().add(instance);
+    let tenants = kernel.tenants.all();
+    let asking = tenants.iter().map(|tenant| async move {
+        let Some(cell) = tenant.host.current() else { return Vec::new() };
+        cell.snapshot("").await.map(|snapshot| snapshot.instances).unwrap_or_default()
+    });
+    let answers = futures_util::future::join_all(asking).await;
+    for (tenant, instances) in tenants.iter().zip(answers) {
+        for instance in &instances {
+            // A child counts for the service that started it, not for the one whose code it runs.
+            let Ok(root) = InstanceId::of_tree(&instance.id) else { continue };
+            let id = root.service.to_string();
+            // A cell counts for its own tenant only.
+            let own = kernel.registry.find_id(&id);
+            if own.is_some_and(|service| Arc::ptr_eq(&service.tenant, tenant)) {
+                figures.entry(id).or_default().add(instance);
+            }
+        }
     }
     figures
 }

@@ -54,7 +54,13 @@ async fn mint(
         return Err(Problem::invalid("INVALID_TTL", "ttl_seconds", &rule)
             .remedy("choose a second to a year"));
     }
-    let expires_at = clock::unix_ms() / 1_000 + ttl;
+    let now = clock::unix_ms() / 1_000;
+    let mut expires_at = now + ttl;
+    if request.ttl_seconds.is_none() {
+        // Who states nothing gets what there is: a grant ends no later than what it comes from.
+        let ends = principal.token().links().iter().filter_map(|link| link.expires_at_unix_s());
+        expires_at = ends.min().map_or(expires_at, |end| end.min(expires_at));
+    }
     let capabilities = capabilities(&kernel, &principal, &request, expires_at)?;
     let holder = holder(&request.holder)?;
     if request.dry_run {
@@ -70,7 +76,7 @@ async fn mint(
         let entry = entry
             .detail("id", &minted.id)
             .detail("capabilities", words(&capabilities))
-            .detail("ttl_seconds", ttl);
+            .detail("ttl_seconds", expires_at.saturating_sub(now));
         let proposal = Proposal {
             id: GrantId::new(&minted.id).map_err(|error| illegal(&error))?,
             // Without a name: whoever bears it.
@@ -80,6 +86,16 @@ async fn mint(
             capabilities,
         };
         let row = kernel.holdings.propose(principal.token(), &proposal)?;
+        // A tenant's own agents make as many as it may have; an operator makes as many as they like.
+        let tenant = kernel.tenants.find(principal.tenant());
+        let _granting = match &tenant {
+            Some(tenant) => {
+                let turn = tenant.granting.lock().await;
+                tenant.check_tokens(kernel.holdings.held_for(tenant.name.as_str()))?;
+                Some(turn)
+            }
+            None => None,
+        };
         kernel.audit.append(entry).await?;
         let stored = row.clone();
         kernel.store.run(move |t| store::insert_grant(t, &stored)).await?;

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use solo_api::{timestamp, v1};
-use solo_types::{InstanceState, Problem, ServiceState, bounds, glob_matches};
+use solo_types::{InstanceState, Problem, ServiceState, bounds};
 
 use super::access::Principal;
-use crate::kernel::{Kernel, TENANT};
+use crate::kernel::Kernel;
 use crate::monitor::metrics::ServiceFigures;
 use crate::service::Service;
 use crate::store::{self, Tombstone};
@@ -35,9 +35,13 @@ pub(super) async fn list(
         })
         .collect::<Result<Vec<_>, _>>()?;
     let figures = kernel.figures.recent(&kernel).await;
+    // By tenant and name, as the registry has them; a page begins behind the last one of the page before.
+    let after = (!request.page_token.is_empty()).then(|| principal.place(&request.page_token));
+    let is_next = |tenant: &str, name: &str| after.is_none_or(|after| (tenant, name) > after);
     let mut matching = kernel.registry.all().into_iter().filter(|service| {
-        service.name.as_str() > request.page_token.as_str()
-            && glob_matches(&request.name, service.name.as_str())
+        let (tenant, name) = (service.tenant.name.as_str(), service.name.as_str());
+        is_next(tenant, name)
+            && principal.glob_matches(&request.name, tenant, name)
             && principal.may_read(&kernel, service)
             && matches(service, &request.labels, &states)
     });
@@ -48,23 +52,27 @@ pub(super) async fn list(
     let mut more = matching.next().is_some();
     // Killed services are listed for who asks for them; one that lives again hides its forebears.
     if states.contains(&ServiceState::Killed) {
-        let tombstones = kernel.store.run(|t| store::load_tombstones(t, TENANT)).await?;
+        let tombstones = kernel.store.run(|t| store::load_tombstones(t)).await?;
         services.extend(
             tombstones
                 .iter()
                 .filter(|tombstone| {
-                    let name = tombstone.spec.name.as_str();
-                    name > request.page_token.as_str()
-                        && glob_matches(&request.name, name)
-                        && labelled(&tombstone.spec.labels, &request.labels)
-                        && kernel.registry.find(TENANT, name).is_none()
-                        && principal.may_read_name(&kernel, name)
+                    let spec = &tombstone.spec;
+                    let (tenant, name) = (spec.tenant.as_str(), spec.name.as_str());
+                    is_next(tenant, name)
+                        && principal.glob_matches(&request.name, tenant, name)
+                        && labelled(&spec.labels, &request.labels)
+                        && kernel.registry.find(tenant, name).is_none()
+                        && principal.may_read_name(&kernel, tenant, name)
                 })
                 .map(of_tombstone),
         );
-        services.sort_by(|a, b| a.name.cmp(&b.name));
+        services.sort_by(|a, b| (&a.tenant, &a.name).cmp(&(&b.tenant, &b.name)));
         more |= services.len() > size as usize;
         services.truncate(size as usize);
+    }
+    for service in &mut services {
+        service.name = principal.shown(&service.tenant, &service.name);
     }
     let next_page_token = match services.last() {
         Some(last) if more => last.name.clone(),
@@ -116,7 +124,7 @@ fn summary(service: &Service, figures: Option<&ServiceFigures>) -> v1::ServiceSu
         restarts: state.restarts(),
         memory_bytes: figures.map_or(0, |figures| figures.memory_bytes),
         labels: state.spec.labels.clone().into_iter().collect(),
-        tenant: service.tenant.clone(),
+        tenant: service.tenant.name.to_string(),
         tier: solo_api::tier_message(state.spec.tier).into(),
         created_at: Some(timestamp(service.created_at)),
     }

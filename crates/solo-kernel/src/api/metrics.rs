@@ -91,7 +91,7 @@ async fn text(State(kernel): State<Arc<Kernel>>, headers: HeaderMap) -> Response
             let mut figures = by_id.remove(&service.id.to_string()).unwrap_or_default();
             // A counter never falls: restarts in cells that are gone count too.
             figures.restarts = figures.restarts.max(service.state.lock().restarts());
-            (service.name.to_string(), figures)
+            (service.label(), figures)
         })
         .collect();
     let violations = kernel.violations.totals();

@@ -15,10 +15,12 @@ mod grant;
 mod intake;
 mod list;
 pub(crate) mod metrics;
+mod naming;
 mod operations;
 mod secret;
 mod status;
 mod strangers;
+mod tenant;
 mod tree;
 mod upload;
 mod watch;
@@ -51,7 +53,7 @@ const STREAMS_PER_CONNECTION_MAX: u32 = 1_024;
 const KEEPALIVE: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// Operations that change something audit whatever they refuse, with their objects.
-const AUDIT_THEMSELVES: [&str; 7] = [
+const AUDIT_THEMSELVES: [&str; 9] = [
     "Deploy",
     "Update",
     "Kill",
@@ -59,6 +61,8 @@ const AUDIT_THEMSELVES: [&str; 7] = [
     "RevokeCapability",
     "SetSecret",
     "RemoveSecret",
+    "SetTenant",
+    "RemoveTenant",
 ];
 
 /// The service over the kernel. Clones share it.
@@ -317,6 +321,27 @@ impl SoloService for Api {
         request: Request<v1::RemoveSecretRequest>,
     ) -> Result<Response<v1::RemoveSecretResponse>, Status> {
         self.answer("RemoveSecret", request, secret::remove).await
+    }
+
+    async fn set_tenant(
+        &self,
+        request: Request<v1::SetTenantRequest>,
+    ) -> Result<Response<v1::SetTenantResponse>, Status> {
+        self.answer("SetTenant", request, tenant::set).await
+    }
+
+    async fn list_tenants(
+        &self,
+        request: Request<v1::ListTenantsRequest>,
+    ) -> Result<Response<v1::ListTenantsResponse>, Status> {
+        self.answer("ListTenants", request, tenant::list).await
+    }
+
+    async fn remove_tenant(
+        &self,
+        request: Request<v1::RemoveTenantRequest>,
+    ) -> Result<Response<v1::RemoveTenantResponse>, Status> {
+        self.answer("RemoveTenant", request, tenant::remove).await
     }
 
     async fn rollback(

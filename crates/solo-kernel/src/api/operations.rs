@@ -38,34 +38,42 @@ async fn audit_refusal(kernel: &Kernel, entry: Entry, problem: &Problem) {
 pub(super) async fn deploy(
     kernel: Arc<Kernel>,
     principal: Principal,
-    request: v1::DeployRequest,
+    mut request: v1::DeployRequest,
 ) -> Result<v1::DeployResponse, Problem> {
-    let entry = principal.entry("deploy", &clip(&request.name));
+    let entry = principal.entry("deploy", &clip(&principal.label(&request.name)));
+    let (tenant, name) = principal.place(&request.name);
+    let tenant = tenant.to_owned();
+    request.name = name.to_owned();
     let checked = async {
         kernel.check_open()?;
         let spec = solo_api::deploy_spec(request)?;
-        principal.may_deploy(&kernel, spec.name.as_str(), spec.tier)?;
-        principal.may_give(&kernel, &spec.grants)?;
+        principal.may_deploy(&kernel, (&tenant, spec.name.as_str()), spec.tier)?;
+        principal.may_give(&kernel, &tenant, &spec.grants)?;
         for reference in &spec.secrets {
-            principal.may(&kernel, &reference.secret, Right::Read)?;
+            principal.may(&kernel, &tenant, &reference.secret, Right::Read)?;
         }
+        let tenant = kernel.tenants.named(&tenant)?;
         // Maps are encoded in any order: the fingerprint takes the sorted, checked form. The key is
         // part of it, which does no harm: it is the same for the requests that are compared.
         let print = blake3::hash(format!("{spec:?}").as_bytes()).to_hex().to_string();
-        Ok((spec, print))
+        Ok((tenant, spec, print))
     };
     let outcome = match checked.await {
-        Ok((spec, print)) => {
+        Ok((tenant, spec, print)) => {
             let (kernel, entry) = (Arc::clone(&kernel), entry.clone());
+            let principal = principal.clone();
             to_the_end(async move {
-                service::deploy(kernel, spec, print, entry, principal.token()).await
+                let shown = principal.shown(tenant.name.as_str(), spec.name.as_str());
+                let by = (entry, principal.token());
+                let deployed = service::deploy(kernel, tenant, spec, print, by).await;
+                deployed.map(|deployed| (deployed, shown))
             })
             .await
         }
         Err(problem) => Err(problem),
     };
     match outcome {
-        Ok(deployed) => Ok(deploy_response(deployed)),
+        Ok((deployed, shown)) => Ok(deploy_response(deployed, shown)),
         Err(problem) => {
             audit_refusal(&kernel, entry, &problem).await;
             Err(problem)
@@ -78,11 +86,11 @@ fn clip(name: &str) -> String {
     name.chars().take(80).collect()
 }
 
-fn deploy_response(deployed: Deployed) -> v1::DeployResponse {
+fn deploy_response(deployed: Deployed, shown: String) -> v1::DeployResponse {
     let state =
         if deployed.dry_run { v1::ServiceState::Unspecified } else { v1::ServiceState::Running };
     v1::DeployResponse {
-        service: deployed.service,
+        service: shown,
         revision: deployed.revision,
         state: state.into(),
         kind: solo_api::kind_message(deployed.kind).into(),
@@ -98,7 +106,7 @@ pub(super) async fn update(
     principal: Principal,
     request: v1::UpdateRequest,
 ) -> Result<v1::UpdateResponse, Problem> {
-    let entry = principal.entry("update", &clip(&request.name));
+    let entry = principal.entry("update", &clip(&principal.label(&request.name)));
     let checked = async {
         kernel.check_open()?;
         let service = principal.service_for(&kernel, &request.name, Right::Update)?;
@@ -120,25 +128,28 @@ pub(super) async fn update(
                 return Err(Problem::invalid("INVALID_STRATEGY", "strategy", rule));
             }
         };
-        let spec = solo_api::update_spec(request)?;
+        let mut spec = solo_api::update_spec(request)?;
         for reference in spec.secrets.iter().flatten() {
-            principal.may(&kernel, &reference.secret, Right::Read)?;
+            principal.may(&kernel, service.tenant.name.as_str(), &reference.secret, Right::Read)?;
         }
         let print = blake3::hash(format!("{spec:?} {strategy:?}").as_bytes()).to_hex().to_string();
+        spec.idempotency_key = service::tenant_key(&service.tenant, &spec.idempotency_key);
         Ok((service, spec, strategy, print))
     };
     let outcome = match checked.await {
         Ok((service, spec, strategy, print)) => {
             let entry = entry.clone();
-            let shared = Arc::clone(&kernel);
+            let (shared, asking) = (Arc::clone(&kernel), principal.clone());
             to_the_end(async move {
                 let key = spec.idempotency_key.clone();
                 let _key = match service::look_up_key(&shared, &key, &print).await? {
                     service::Known::Answered(answer) => return Ok(answer),
                     service::Known::New(under_way) => under_way,
                 };
+                service.tenant.count_deploy()?;
                 shared.audit.append(entry).await?;
-                service.update(spec, strategy, print).await
+                let updated = service.update(spec, strategy, print).await?;
+                Ok(Updated { service: asking.shown_label(&service.label()), ..updated })
             })
             .await
         }
@@ -170,7 +181,8 @@ pub(super) async fn kill(
     principal: Principal,
     request: v1::KillRequest,
 ) -> Result<v1::KillResponse, Problem> {
-    let entry = principal.entry("kill", &clip(&request.name)).detail("force", request.force);
+    let object = clip(&principal.label(&request.name));
+    let entry = principal.entry("kill", &object).detail("force", request.force);
     let service = match principal.service_for(&kernel, &request.name, Right::Kill) {
         Ok(service) => service,
         Err(problem) => {
@@ -178,7 +190,7 @@ pub(super) async fn kill(
             return Err(problem);
         }
     };
-    let name = service.name.to_string();
+    let name = principal.shown_label(&service.label());
     let forced = to_the_end(async move {
         kernel.audit.append(entry).await?;
         let forced = service.kill(request.force).await?;

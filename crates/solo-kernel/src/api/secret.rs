@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use solo_api::v1;
 use solo_secrets::Secret;
-use solo_types::{Problem, Right, SecretName};
+use solo_types::{Problem, Right, SecretName, TenantName};
 
 use super::access::Principal;
 use super::to_the_end;
 use crate::audit::Entry;
-use crate::kernel::{Kernel, TENANT};
+use crate::kernel::Kernel;
 use crate::secrets::{Listed, users};
+use crate::tenants::Tenant;
 
 /// In the place of a name that is none: it may be a value that was sent as the name by mistake.
 const NO_NAME: &str = "(an illegal name)";
@@ -33,13 +34,13 @@ async fn put(
     mut request: v1::SetSecretRequest,
 ) -> Result<v1::SetSecretResponse, Problem> {
     kernel.check_open()?;
-    let name = SecretName::new(&request.name)?;
-    principal.may(&kernel, &name, Right::Write)?;
+    let (tenant, name) = checked(&kernel, principal, &request.name)?;
     let value = Secret::new(solo_api::secret_value(&mut request)?);
     let principal = principal.clone();
     to_the_end(async move {
-        let version = kernel.secrets.set(&kernel.audit, entry, TENANT, &name, &value).await?;
-        let services = readable(&kernel, &principal, &name);
+        let own = tenant.name.as_str();
+        let version = kernel.secrets.set(&kernel.audit, entry, own, &name, &value).await?;
+        let services = readable(&kernel, &principal, own, &name);
         Ok(v1::SetSecretResponse { version, services })
     })
     .await
@@ -50,18 +51,35 @@ pub(super) async fn list(
     principal: Principal,
     _request: v1::ListSecretsRequest,
 ) -> Result<v1::ListSecretsResponse, Problem> {
-    let mut listed = kernel.secrets.list(TENANT).await?;
-    // A list shows what may be read.
-    listed.retain(|listed| {
-        SecretName::new(&listed.row.name)
-            .is_ok_and(|name| principal.may(&kernel, &name, Right::Read).is_ok())
-    });
-    Ok(v1::ListSecretsResponse { secrets: listed.into_iter().map(summary).collect() })
+    let mut secrets = Vec::new();
+    for tenant in kernel.tenants.all() {
+        let mut listed = kernel.secrets.list(tenant.name.as_str()).await?;
+        // A list shows what may be read.
+        listed.retain(|listed| {
+            SecretName::new(&listed.row.name).is_ok_and(|name| {
+                principal.may(&kernel, tenant.name.as_str(), &name, Right::Read).is_ok()
+            })
+        });
+        secrets.extend(listed.into_iter().map(|listed| summary(&principal, listed)));
+    }
+    Ok(v1::ListSecretsResponse { secrets })
 }
 
-fn summary(listed: Listed) -> v1::SecretSummary {
+/// The tenant and the name of a secret that may be changed.
+fn checked(
+    kernel: &Kernel,
+    principal: &Principal,
+    text: &str,
+) -> Result<(Arc<Tenant>, SecretName), Problem> {
+    let (tenant, name) = principal.place(text);
+    let name = SecretName::new(name)?;
+    principal.may(kernel, tenant, &name, Right::Write)?;
+    Ok((kernel.tenants.named(tenant)?, name))
+}
+
+fn summary(principal: &Principal, listed: Listed) -> v1::SecretSummary {
     v1::SecretSummary {
-        name: listed.row.name,
+        name: principal.shown(&listed.row.tenant, &listed.row.name),
         version: listed.row.version,
         size_bytes: listed.size_bytes,
         created_at: Some(solo_api::timestamp(listed.row.created_at)),
@@ -87,27 +105,34 @@ async fn forget(
     name: &str,
 ) -> Result<v1::RemoveSecretResponse, Problem> {
     kernel.check_open()?;
-    let name = SecretName::new(name)?;
-    principal.may(&kernel, &name, Right::Write)?;
+    let (tenant, name) = checked(&kernel, principal, name)?;
     let principal = principal.clone();
     to_the_end(async move {
-        kernel.secrets.remove(&kernel.audit, entry, TENANT, &name).await?;
-        let services = readable(&kernel, &principal, &name);
+        let own = tenant.name.as_str();
+        kernel.secrets.remove(&kernel.audit, entry, own, &name).await?;
+        let services = readable(&kernel, &principal, own, &name);
         Ok(v1::RemoveSecretResponse { services })
     })
     .await
 }
 
 /// Names of the services that are given a secret, of those that the principal may read about.
-fn readable(kernel: &Kernel, principal: &Principal, secret: &SecretName) -> Vec<String> {
-    let mut users = users(&kernel.registry, TENANT, secret);
-    users.retain(|service| principal.may_read_name(kernel, service));
-    users
+fn readable(
+    kernel: &Kernel,
+    principal: &Principal,
+    tenant: &str,
+    secret: &SecretName,
+) -> Vec<String> {
+    let mut users = users(&kernel.registry, tenant, secret);
+    users.retain(|service| principal.may_read_name(kernel, tenant, service));
+    users.into_iter().map(|service| principal.shown(tenant, &service)).collect()
 }
 
 fn entry(principal: &Principal, operation: &str, name: &str) -> Entry {
-    let legal = name.is_empty() || SecretName::new(name).is_ok();
-    principal.entry(operation, if legal { name } else { NO_NAME })
+    let (tenant, plain) = principal.place(name);
+    let legal = TenantName::new(tenant).is_ok() && SecretName::new(plain).is_ok();
+    let object = if legal { principal.label(name) } else { NO_NAME.to_owned() };
+    principal.entry(operation, &object)
 }
 
 /// Writes a refused operation down. The refusal stands whether or not that succeeds.

@@ -11,7 +11,7 @@ use solo_types::{
 };
 
 use super::access::Principal;
-use crate::kernel::{Kernel, TENANT};
+use crate::kernel::Kernel;
 use crate::monitor::Monitor;
 use crate::service::{LOG_TAIL_MAX, Service};
 use crate::store::{self, Tombstone};
@@ -22,11 +22,19 @@ pub(super) async fn status(
     request: v1::StatusRequest,
 ) -> Result<v1::StatusResponse, Problem> {
     match principal.service_for(&kernel, &request.name, Right::Read) {
-        Ok(service) => Ok(of_service(&service, &kernel.monitor).await),
+        Ok(service) => {
+            let mut response = of_service(&service, &kernel.monitor).await;
+            response.name = principal.shown_label(&service.label());
+            Ok(response)
+        }
         Err(problem) if problem.reason == "NO_SUCH_SERVICE" => {
-            let name = request.name.clone();
-            let killed = kernel.store.run(move |t| store::find_tombstone(t, TENANT, &name)).await?;
-            killed.map(|tombstone| of_tombstone(&tombstone)).ok_or(problem)
+            let (tenant, name) = principal.place(&request.name);
+            let (tenant, name) = (tenant.to_owned(), name.to_owned());
+            let killed =
+                kernel.store.run(move |t| store::find_tombstone(t, &tenant, &name)).await?;
+            let mut response = killed.map(|tombstone| of_tombstone(&tombstone)).ok_or(problem)?;
+            response.name = principal.shown(&response.tenant, &response.name);
+            Ok(response)
         }
         Err(problem) => Err(problem),
     }
@@ -80,7 +88,7 @@ async fn of_service(service: &Service, monitor: &Monitor) -> v1::StatusResponse 
             state.exits.iter().map(|(id, exit)| solo_api::exit_message(id, exit)).collect();
         response.log_tail = match &state.outcome {
             Some(outcome) => outcome.log_tail.clone(),
-            None => monitor.log_tail(service.name.as_str(), LOG_TAIL_MAX),
+            None => monitor.log_tail(&service.label(), LOG_TAIL_MAX),
         };
     }
     response

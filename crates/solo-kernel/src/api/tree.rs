@@ -10,8 +10,10 @@ use solo_types::Problem;
 
 use super::access::{Operation, Principal};
 use super::children::Children;
-use crate::kernel::{Kernel, TENANT};
+use crate::actors::SERVICES;
+use crate::kernel::Kernel;
 use crate::service::Service;
+use crate::tenants::Tenant;
 
 /// A cell tells of its children within this time, or the tree is shown without them: who looks at it
 /// may look for a cell that hangs.
@@ -28,25 +30,37 @@ pub(super) async fn tree(
         .get()
         .ok_or_else(|| Problem::internal("the tree of actors is not there yet"))?;
     let mut children = children(&kernel).await;
-    Ok(v1::TreeResponse { root: Some(node(&kernel, &tree.snapshot(), &mut children)) })
+    Ok(v1::TreeResponse { root: Some(node(&kernel, &tree.snapshot(), None, &mut children)) })
 }
 
-/// What guests started; nothing while the cell is away.
+/// What guests started; nothing of those whose cell is away.
 async fn children(kernel: &Kernel) -> Children {
-    let Some(cell) = kernel.host.current() else { return Children::default() };
-    match tokio::time::timeout(CHILDREN_TIMEOUT, cell.snapshot("")).await {
-        Ok(Ok(snapshot)) => Children::new(snapshot.instances),
-        Ok(Err(_)) | Err(_) => Children::default(),
-    }
+    let tenants = kernel.tenants.all();
+    let asking = tenants.iter().map(|tenant| async move {
+        let Some(cell) = tenant.host.current() else { return Vec::new() };
+        match tokio::time::timeout(CHILDREN_TIMEOUT, cell.snapshot("")).await {
+            Ok(Ok(snapshot)) => snapshot.instances,
+            Ok(Err(_)) | Err(_) => Vec::new(),
+        }
+    });
+    let instances = futures_util::future::join_all(asking).await;
+    Children::new(instances.into_iter().flatten().collect())
 }
 
-fn node(kernel: &Kernel, from: &Node, below: &mut Children) -> v1::TreeNode {
+/// `over`: the tenant that the node belongs to.
+fn node(
+    kernel: &Kernel,
+    from: &Node,
+    over: Option<&Arc<Tenant>>,
+    below: &mut Children,
+) -> v1::TreeNode {
+    let is_services = from.kind == NodeKind::Supervisor && from.name == SERVICES;
     let plain = v1::TreeNode {
         name: from.name.clone(),
         strategy: from.strategy.map_or("", strategy).to_owned(),
         state: from.state.as_str().to_owned(),
         kind: match from.kind {
-            NodeKind::Supervisor if from.name == TENANT => "tenant",
+            NodeKind::Supervisor if over.is_some() => "tenant",
             NodeKind::Supervisor => "supervisor",
             NodeKind::Actor => "actor",
         }
@@ -56,8 +70,8 @@ fn node(kernel: &Kernel, from: &Node, below: &mut Children) -> v1::TreeNode {
         children: Vec::new(),
     };
     if from.kind == NodeKind::Actor {
-        if from.name == kernel.host.cell() {
-            return cell(kernel, plain);
+        if let Some(tenant) = over.filter(|tenant| tenant.host.cell() == from.name) {
+            return cell(tenant, plain);
         }
         if let Some(found) = kernel.registry.find_id(&from.name) {
             return of_service(kernel, &found, below);
@@ -70,8 +84,11 @@ fn node(kernel: &Kernel, from: &Node, below: &mut Children) -> v1::TreeNode {
         }
         return plain;
     }
-    let mut children: Vec<_> =
-        from.children.iter().map(|child| node(kernel, child, below)).collect();
+    let mut children = Vec::with_capacity(from.children.len());
+    for child in &from.children {
+        let tenant = if is_services { kernel.tenants.find(&child.name) } else { None };
+        children.push(node(kernel, child, tenant.as_ref().or(over), below));
+    }
     if from.name == "drivers" {
         // Compilers belong to no tenant.
         children.extend(compilers(kernel));
@@ -87,8 +104,8 @@ fn strategy(strategy: Strategy) -> &'static str {
     }
 }
 
-fn cell(kernel: &Kernel, plain: v1::TreeNode) -> v1::TreeNode {
-    let (state, detail) = match kernel.host.current() {
+fn cell(tenant: &Tenant, plain: v1::TreeNode) -> v1::TreeNode {
+    let (state, detail) = match tenant.host.current() {
         Some(handle) => ("running", format!("pid {}", handle.pid)),
         None => ("restarting", String::new()),
     };

@@ -39,7 +39,8 @@ async fn receive(
     mut stream: Streaming<v1::UploadArtifactRequest>,
 ) -> Result<v1::UploadArtifactResponse, Problem> {
     kernel.check_open()?;
-    principal.may_bring_code(&kernel)?;
+    // Whose it is says the header: who may bring no code at all is not listened to.
+    principal.may_bring_code(&kernel, None)?;
     let Some(Part::Header(header)) = next(&mut stream).await? else {
         return Err(Problem::invalid(
             "MISSING_HEADER",
@@ -50,7 +51,11 @@ async fn receive(
     };
     let expected: Option<Digest> =
         if header.digest.is_empty() { None } else { Some(header.digest.parse()?) };
-    let mut upload = kernel.artifacts.begin(header.size_bytes).await?;
+    let named = (!header.tenant.is_empty()).then_some(header.tenant.as_str());
+    let tenant = named.unwrap_or(principal.tenant());
+    principal.may_bring_code(&kernel, Some(tenant))?;
+    let tenant = kernel.tenants.named(tenant)?;
+    let mut upload = tenant.artifacts.begin(header.size_bytes).await?;
     while let Some(part) = next(&mut stream).await? {
         let Part::Chunk(chunk) = part else {
             let rule = "there is one header, and it comes first";

@@ -15,6 +15,7 @@ use crate::clock;
 use crate::kernel::Kernel;
 use crate::monitor::{Body, Filter, Position, Record};
 use crate::service::Service;
+use crate::tenants::of_label;
 
 /// Records that are read at a time.
 const PAGE_MAX: usize = 256;
@@ -53,7 +54,7 @@ pub(super) async fn watch(
     principal: Principal,
     request: v1::WatchRequest,
 ) -> Result<WatchStream, Problem> {
-    let watching = watching(&request)?;
+    let watching = watching(&principal, &request)?;
     let scope = scope(&kernel, principal, &request.service)?;
     let position = match request.tail {
         Some(_) if request.cursor > 0 => {
@@ -132,11 +133,20 @@ fn scope(kernel: &Kernel, principal: Principal, glob: &str) -> Result<Scope, Pro
 }
 
 impl Scope {
-    /// Whether a record about this name (empty: the node) may be seen.
-    fn sees(&self, kernel: &Kernel, name: &str) -> bool {
+    /// Whether a record about this label (empty: the node) may be seen.
+    fn sees(&self, kernel: &Kernel, label: &str) -> bool {
+        let (tenant, name) = of_label(label);
         match self {
             Self::All(_) | Self::One(..) => true,
-            Self::Some(principal) => !name.is_empty() && principal.may_read_name(kernel, name),
+            Self::Some(principal) => {
+                !label.is_empty() && principal.may_read_name(kernel, tenant, name)
+            }
+        }
+    }
+
+    fn principal(&self) -> &Principal {
+        match self {
+            Self::All(principal) | Self::One(principal, _) | Self::Some(principal) => principal,
         }
     }
 
@@ -163,9 +173,9 @@ async fn lapsed(kernel: &Kernel, scope: &Scope) -> Problem {
     }
 }
 
-fn watching(request: &v1::WatchRequest) -> Result<Watching, Problem> {
+fn watching(principal: &Principal, request: &v1::WatchRequest) -> Result<Watching, Problem> {
     let mut filter = Filter {
-        service: request.service.clone(),
+        service: principal.glob(&request.service),
         logs: request.kinds.is_empty(),
         events: request.kinds.is_empty(),
     };
@@ -210,7 +220,7 @@ async fn pump(
                 }
             }
             for record in page.records.iter().filter(|r| scope.sees(kernel, &r.service)) {
-                if out.send(Ok(of_record(record))).await.is_err() {
+                if out.send(Ok(of_record(scope.principal(), record))).await.is_err() {
                     return;
                 }
             }
@@ -245,7 +255,7 @@ fn response(cursor: u64, record: v1::watch_response::Record) -> v1::WatchRespons
     }
 }
 
-fn of_record(record: &Record) -> v1::WatchResponse {
+fn of_record(principal: &Principal, record: &Record) -> v1::WatchResponse {
     let body = match &record.body {
         Body::Log { level, source, message, trace_id } => {
             v1::watch_response::Record::Log(v1::LogLine {
@@ -264,7 +274,7 @@ fn of_record(record: &Record) -> v1::WatchResponse {
     v1::WatchResponse {
         cursor: record.cursor,
         at: Some(timestamp(record.at)),
-        service: record.service.clone(),
+        service: principal.shown_label(&record.service),
         instance: record.instance.clone(),
         record: Some(body),
     }
@@ -280,8 +290,8 @@ async fn send_samples(
 ) -> bool {
     let figures = kernel.figures.recent(kernel).await;
     for service in kernel.registry.all() {
-        let name = service.name.as_str();
-        if !glob_matches(&watching.filter.service, name) || !scope.sees(kernel, name) {
+        let label = service.label();
+        if !glob_matches(&watching.filter.service, &label) || !scope.sees(kernel, &label) {
             continue;
         }
         let Some(figures) = figures.get(&service.id.to_string()) else { continue };
@@ -299,7 +309,7 @@ async fn send_samples(
             let value = value as f64;
             let sample = v1::MetricSample { name: name.to_owned(), value };
             let mut message = response(position.cursor, v1::watch_response::Record::Metric(sample));
-            message.service = service.name.to_string();
+            message.service = scope.principal().shown_label(&label);
             if out.send(Ok(message)).await.is_err() {
                 return false;
             }

@@ -11,18 +11,19 @@ use parking_lot::Mutex;
 use solo_api::cell::v1 as wire;
 use solo_api::cell::v1::compiler_service_client::CompilerServiceClient;
 use solo_heart::protocol::CellKind;
-use solo_types::{Digest, Problem, ProblemKind};
-use tokio::sync::Semaphore;
+use solo_types::{Digest, Problem, ProblemKind, TenantName};
+use tokio::sync::{AcquireError, Semaphore};
 
 use super::connection::open_channel;
 use crate::heart::Heart;
 use crate::home::Home;
 use crate::store::{self, CompiledArtifact, Store};
+use crate::tenants::Tenant;
 
 /// Compiler cells: one per core of the smallest machine; each uses all cores when it is alone.
 const CELLS: usize = 2;
 
-/// Jobs that may wait for a cell; one more is refused.
+/// Jobs of one tenant that may wait for a cell; one more is refused.
 const WAITING_MAX: usize = 64;
 
 /// The largest component that is known (40 MiB of JavaScript engine and program) takes half of it.
@@ -43,11 +44,29 @@ pub(crate) struct Compilers {
     store: Store,
     free: Mutex<Vec<String>>,
     cells: Semaphore,
-    waiting: Semaphore,
     /// One compilation per artifact at a time: the second one finds the result of the first.
-    under_way: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
+    under_way: Mutex<HashMap<Key, Arc<tokio::sync::Mutex<()>>>>,
     /// What was found out, for the engine that it was found out for.
-    known: Mutex<HashMap<Digest, (String, CompiledArtifact)>>,
+    known: Mutex<HashMap<Key, (String, CompiledArtifact)>>,
+}
+
+/// Tenants share no results: how long a deployment takes would tell one what others have.
+type Key = (TenantName, Digest);
+
+/// A tenant's place among those that compile. As cells are given in turn, and each tenant but the owner's
+/// has one job at a time, nobody waits for more than one job of each other.
+#[derive(Debug)]
+pub(crate) struct Turns {
+    running: Semaphore,
+    waiting: Semaphore,
+}
+
+impl Turns {
+    /// `all`: may use all cells at a time.
+    pub(crate) fn new(all: bool) -> Self {
+        let running = Semaphore::new(if all { CELLS } else { 1 });
+        Self { running, waiting: Semaphore::new(WAITING_MAX) }
+    }
 }
 
 /// A compiled artifact, and how long it took.
@@ -68,7 +87,6 @@ impl Compilers {
             store,
             free: Mutex::new((0..CELLS).rev().map(|n| format!("compiler-{n}")).collect()),
             cells: Semaphore::new(CELLS),
-            waiting: Semaphore::new(WAITING_MAX),
             under_way: Mutex::new(HashMap::new()),
             known: Mutex::new(HashMap::new()),
         }
@@ -90,15 +108,16 @@ impl Compilers {
     /// Makes sure that an artifact is compiled for `engine`.
     pub(crate) async fn compile(
         &self,
+        tenant: &Tenant,
         digest: Digest,
         format: &str,
         engine: &str,
     ) -> Result<Compiled, Problem> {
         // What is known needs no compiler: also when thousands of services start at the same time.
-        if let Some(compiled) = self.look_up(digest, engine).await? {
+        if let Some(compiled) = self.look_up(tenant, digest, engine).await? {
             return Ok(compiled);
         }
-        let _waiting = self.waiting.try_acquire().map_err(|_| {
+        let _waiting = tenant.turns.waiting.try_acquire().map_err(|_| {
             Problem::new(
                 ProblemKind::ResourceExhausted,
                 "COMPILERS_BUSY",
@@ -106,10 +125,11 @@ impl Compilers {
             )
             .remedy("try again later")
         })?;
-        let lock = Arc::clone(self.under_way.lock().entry(digest).or_default());
+        let lock =
+            Arc::clone(self.under_way.lock().entry((tenant.name.clone(), digest)).or_default());
         let outcome = {
             let _alone = lock.lock().await;
-            self.compile_alone(digest, format, engine).await
+            self.compile_alone(tenant, digest, format, engine).await
         };
         drop(lock);
         self.under_way.lock().retain(|_, lock| Arc::strong_count(lock) > 1);
@@ -117,20 +137,27 @@ impl Compilers {
     }
 
     /// Finds an artifact that was compiled before and is still there.
-    async fn look_up(&self, digest: Digest, engine: &str) -> Result<Option<Compiled>, Problem> {
-        let path = self.home.compiled_artifact(&digest, engine);
+    async fn look_up(
+        &self,
+        tenant: &Tenant,
+        digest: Digest,
+        engine: &str,
+    ) -> Result<Option<Compiled>, Problem> {
+        let path = tenant.home.compiled_artifact(&digest, engine);
+        let key = (tenant.name.clone(), digest);
         let remembered = {
             let known = self.known.lock();
-            known.get(&digest).filter(|(of, _)| of == engine).map(|(_, found)| found.clone())
+            known.get(&key).filter(|(of, _)| of == engine).map(|(_, found)| found.clone())
         };
         let artifact = match remembered {
             Some(artifact) => artifact,
             None => {
-                let wanted = engine.to_owned();
-                let found =
-                    self.store.run(move |t| store::find_compiled(t, &digest, &wanted)).await?;
-                let Some(artifact) = found else { return Ok(None) };
-                self.remember(digest, engine, &artifact);
+                let (owner, wanted) = (tenant.name.clone(), engine.to_owned());
+                let find = move |t: &_| store::find_compiled(t, owner.as_str(), &digest, &wanted);
+                let Some(artifact) = self.store.run(move |t| find(t)).await? else {
+                    return Ok(None);
+                };
+                self.remember(key, engine, &artifact);
                 artifact
             }
         };
@@ -139,51 +166,27 @@ impl Compilers {
         Ok(is_there.then_some(Compiled { artifact, path, took: Duration::ZERO }))
     }
 
-    fn remember(&self, digest: Digest, engine: &str, artifact: &CompiledArtifact) {
+    fn remember(&self, key: Key, engine: &str, artifact: &CompiledArtifact) {
         let mut known = self.known.lock();
         if known.len() >= KNOWN_MAX {
             // Rare, and what is needed is soon known again.
             known.clear();
         }
-        known.insert(digest, (engine.to_owned(), artifact.clone()));
+        known.insert(key, (engine.to_owned(), artifact.clone()));
     }
 
     async fn compile_alone(
         &self,
+        tenant: &Tenant,
         digest: Digest,
         format: &str,
         engine: &str,
     ) -> Result<Compiled, Problem> {
-        if let Some(compiled) = self.look_up(digest, engine).await? {
+        if let Some(compiled) = self.look_up(tenant, digest, engine).await? {
             return Ok(compiled);
         }
-        let text_path = self.home.compiled_artifact(&digest, engine).display().to_string();
-        let began = std::time::Instant::now();
-        let _cell = self.cells.acquire().await.map_err(|e| Problem::internal(e.to_string()))?;
-        let Some(cell) = self.free.lock().pop() else {
-            return Err(Problem::internal("no compiler cell is free although one should be"));
-        };
-        let mut outcome = self.compile_in(&cell, digest, format, engine, &text_path).await;
-        if outcome.as_ref().is_err_and(|problem| problem.reason == "COMPILER_DIED") {
-            // It may have been an accident: the second death is the code's.
-            outcome = self.compile_in(&cell, digest, format, engine, &text_path).await;
-        }
-        self.free.lock().push(cell);
-        let artifact = outcome?;
-        let (wanted, found) = (engine.to_owned(), artifact.clone());
-        self.store.run(move |t| store::put_compiled(t, &digest, &wanted, &found)).await?;
-        Ok(Compiled { artifact, path: text_path, took: began.elapsed() })
-    }
-
-    async fn compile_in(
-        &self,
-        cell: &str,
-        digest: Digest,
-        format: &str,
-        engine: &str,
-        output_path: &str,
-    ) -> Result<CompiledArtifact, Problem> {
-        let artifact = self.home.artifact(&digest);
+        let text_path = tenant.home.compiled_artifact(&digest, engine).display().to_string();
+        let artifact = tenant.home.artifact(&digest);
         if !tokio::fs::try_exists(&artifact).await.unwrap_or(false) {
             return Err(Problem::new(
                 ProblemKind::FailedPrecondition,
@@ -192,12 +195,44 @@ impl Compilers {
             )
             .remedy("somebody removed it from SOLO_HOME: update the service with its code"));
         }
+        let began = std::time::Instant::now();
+        let closed = |error: AcquireError| Problem::internal(error.to_string());
+        let _turn = tenant.turns.running.acquire().await.map_err(closed)?;
+        let _cell = self.cells.acquire().await.map_err(closed)?;
+        let Some(cell) = self.free.lock().pop() else {
+            return Err(Problem::internal("no compiler cell is free although one should be"));
+        };
+        let job = wire::CompileRequest {
+            artifact_path: artifact.display().to_string(),
+            output_path: text_path.clone(),
+            format: format.to_owned(),
+        };
+        let mut outcome = self.compile_in(&cell, &job, engine).await;
+        if outcome.as_ref().is_err_and(|problem| problem.reason == "COMPILER_DIED") {
+            // It may have been an accident: the second death is the code's.
+            outcome = self.compile_in(&cell, &job, engine).await;
+        }
+        self.free.lock().push(cell);
+        let artifact = outcome?;
+        let (owner, wanted) = (tenant.name.clone(), engine.to_owned());
+        let found = artifact.clone();
+        let put = move |t: &_| store::put_compiled(t, owner.as_str(), &digest, &wanted, &found);
+        self.store.run(move |t| put(t)).await?;
+        Ok(Compiled { artifact, path: text_path, took: began.elapsed() })
+    }
+
+    async fn compile_in(
+        &self,
+        cell: &str,
+        job: &wire::CompileRequest,
+        engine: &str,
+    ) -> Result<CompiledArtifact, Problem> {
         let start = |error: crate::heart::HeartError| {
             Problem::new(ProblemKind::Unavailable, "COMPILER_DOWN", error.to_string())
                 .remedy("try again; `solo doctor` checks the machine")
         };
         self.heart.spawn(cell, CellKind::Compiler).await.map_err(start)?;
-        let job = async {
+        let compiling = async {
             let channel = open_channel(&self.home.cell_socket(cell)).await?;
             let mut client = CompilerServiceClient::new(channel)
                 .max_decoding_message_size(solo_api::WIRE_MESSAGE_BYTES_MAX);
@@ -211,16 +246,11 @@ impl Compilers {
                 )
                 .remedy("end Solo and start it again, so that all cells are of one version"));
             }
-            let request = wire::CompileRequest {
-                artifact_path: artifact.display().to_string(),
-                output_path: output_path.to_owned(),
-                format: format.to_owned(),
-            };
-            let response = client.compile(request).await.map_err(|s| died(s.message()))?;
+            let response = client.compile(job.clone()).await.map_err(|s| died(s.message()))?;
             Ok(response.into_inner())
         };
         let response = tokio::select! {
-            response = job => response,
+            response = compiling => response,
             status = self.heart.ended(cell) => Err(died(&status)),
             () = tokio::time::sleep(COMPILE_TIMEOUT) => Err(Problem::new(
                 ProblemKind::ResourceExhausted,
@@ -232,9 +262,14 @@ impl Compilers {
         if response.is_err() {
             // It died, hangs or is of another version: the next job gets a fresh one.
             self.end(cell).await;
-            remove_remains(output_path).await;
+            remove_remains(&job.output_path).await;
         }
         accept(response?)
+    }
+
+    /// Forgets what is known of the artifacts of a tenant that is gone.
+    pub(crate) fn forget(&self, tenant: &TenantName) {
+        self.known.lock().retain(|(of, _), _| of != tenant);
     }
 
     async fn end(&self, cell: &str) {

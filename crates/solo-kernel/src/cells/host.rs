@@ -39,6 +39,8 @@ pub(crate) enum CellState {
 /// Receives what cells report of instances. `service` and `instance` are ids; of a child the
 /// service is the one whose code it runs. Implementations must not block.
 pub(crate) trait InstanceReports: Send + Sync {
+    /// Whether the cell may report about this service. What it reports about others is thrown away.
+    fn is_hosted(&self, service: &str) -> bool;
     /// Takes one change.
     fn instance_changed(&self, service: &str, instance: &str, change: wire::StateChange);
     /// Takes the news that a limit was exceeded.
@@ -165,7 +167,8 @@ impl CellHost {
         }
     }
 
-    async fn end(&self) {
+    /// Ends the cell, for another one or for good.
+    pub(crate) async fn end(&self) {
         if let Err(error) = self.heart.kill(&self.cell).await {
             tracing::error!(%error, cell = self.cell, "Failed to have a cell ended");
             return;
@@ -226,6 +229,17 @@ pub(super) async fn take_reports(
             let position = (handle.incarnation.clone(), report.sequence);
             let at = if report.at_unix_ms == 0 { clock::unix_ms() } else { report.at_unix_ms };
             let (service, instance) = (report.service, report.instance);
+            let about_itself =
+                matches!(report.report, Some(wire::reports_response::Report::Missed(_)));
+            if !about_itself && !services.is_hosted(&service) {
+                // Of a service that is gone, or not this cell's: then the cell is not what it should be.
+                tracing::debug!(
+                    cell = handle.cell,
+                    service,
+                    "A report about what the cell does not host"
+                );
+                continue;
+            }
             match report.report {
                 Some(wire::reports_response::Report::Log(log)) => {
                     records.push(NewRecord::log(at, service, instance, log, position));

@@ -4,7 +4,7 @@ mod compilers;
 mod connection;
 mod host;
 
-pub(crate) use compilers::{Compiled, Compilers};
+pub(crate) use compilers::{Compiled, Compilers, Turns};
 pub(crate) use connection::{CellHandle, lost};
 pub(crate) use host::{CellHost, CellState, InstanceReports};
 

@@ -284,6 +284,17 @@ impl Holdings {
         records.filter(is_wanted).take(max).map(|r| row(r.holder.as_str(), &r.chain)).collect()
     }
 
+    /// Grants that are in force for what is of `tenant` alone, beside those of services.
+    pub(crate) fn held_for(&self, tenant: &str) -> usize {
+        let granted = self.granted.lock();
+        let is_its = |record: &GrantRecord| {
+            let own = record.link().map(Link::capabilities).unwrap_or_default();
+            !record.holder.is_service()
+                && own.iter().any(|capability| capability.objects().tenant() == Some(tenant))
+        };
+        granted.grants.iter().filter(|(_, record)| is_its(record)).count()
+    }
+
     /// Forgets what is over by itself.
     pub(crate) fn prune(&self) {
         let now_unix_s = now_unix_s();

@@ -97,13 +97,14 @@ impl Service {
             (state.revision, std::sync::Arc::clone(&state.spec))
         };
         // After an upgrade the artifact may have to be compiled for another engine.
-        let compiled = match kernel.compilers.compile(spec.digest, "", &cell.engine).await {
-            Ok(compiled) => compiled,
-            Err(problem) => {
-                self.with_state(|state| state.set_state(numbers, InstanceState::Restarting));
-                return Err(problem);
-            }
-        };
+        let compiled =
+            match kernel.compilers.compile(&self.tenant, spec.digest, "", &cell.engine).await {
+                Ok(compiled) => compiled,
+                Err(problem) => {
+                    self.with_state(|state| state.set_state(numbers, InstanceState::Restarting));
+                    return Err(problem);
+                }
+            };
         let instances = numbers.iter().map(|number| self.instance_id(*number)).collect();
         let (service, artifact) = (self.id, compiled.path);
         let start = Start { service, revision, spec: &spec, artifact, instances };
@@ -144,9 +145,7 @@ impl Service {
     /// Writes down that the service is over, as `ended`.
     pub(super) async fn give_up(&self, kernel: &Kernel, ended: ServiceState) {
         let tail = match ended {
-            ServiceState::Failed => {
-                kernel.monitor.log_tail(self.name.as_str(), super::LOG_TAIL_MAX)
-            }
+            ServiceState::Failed => kernel.monitor.log_tail(&self.label(), super::LOG_TAIL_MAX),
             _ => Vec::new(),
         };
         let outcome = self.state.lock().outcome(ended, tail);
@@ -169,7 +168,7 @@ impl Service {
                 .lock()
                 .last_exit()
                 .map_or_else(|| "no exit is known".to_owned(), |(_, exit)| exit.message.clone());
-            kernel.monitor.event(self.name.as_str(), "", "failed", &message);
+            kernel.monitor.event(&self.label(), "", "failed", &message);
         }
     }
 

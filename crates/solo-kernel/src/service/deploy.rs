@@ -12,17 +12,19 @@ use solo_api::{CodeSource, DeploySpec};
 use solo_capability::Token;
 use solo_types::{
     Digest, Export, InstanceState, Problem, ProblemKind, RestartMode, ServiceId, ServiceKind,
-    ServiceSpec,
+    ServiceSpec, Usage,
 };
 
 use super::giving::{Given, Start};
+use super::idempotency::{Known, answer_row, look_up_key, tenant_key};
 use super::state::State;
 use super::{Reservation, Service};
 use crate::audit::Entry;
 use crate::cells::Compiled;
 use crate::clock;
-use crate::kernel::{Kernel, TENANT};
+use crate::kernel::Kernel;
 use crate::store::{self, IdempotencyRow, ServiceRow, StoreError};
+use crate::tenants::{Charge, Tenant};
 
 /// The answer to a deployment.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -45,97 +47,21 @@ pub(crate) struct Timing {
     pub(crate) total: Duration,
 }
 
-/// A key that is being worked on. Free again when dropped.
-#[derive(Debug)]
-pub(crate) struct KeyUnderWay {
-    kernel: Arc<Kernel>,
-    key: String,
-}
-
-impl Drop for KeyUnderWay {
-    fn drop(&mut self) {
-        self.kernel.keys_under_way.lock().remove(&self.key);
-    }
-}
-
-/// What is known of an idempotency key.
-pub(crate) enum Known<T> {
-    /// The request was answered before, like this.
-    Answered(T),
-    /// It is new; hold on to this while it is worked on.
-    New(Option<KeyUnderWay>),
-}
-
-/// Looks an idempotency key up. An empty one is always new.
-pub(crate) async fn look_up_key<T: for<'a> Deserialize<'a>>(
-    kernel: &Arc<Kernel>,
-    key: &str,
-    fingerprint: &str,
-) -> Result<Known<T>, Problem> {
-    if key.is_empty() {
-        return Ok(Known::New(None));
-    }
-    if !kernel.keys_under_way.lock().insert(key.to_owned()) {
-        return Err(Problem::new(
-            ProblemKind::Aborted,
-            "IDEMPOTENCY_KEY_BUSY",
-            "a request with this idempotency key is under way",
-        )
-        .remedy("wait, then send the same request again to get its answer"));
-    }
-    let under_way = KeyUnderWay { kernel: Arc::clone(kernel), key: key.to_owned() };
-    let (wanted, now) = (key.to_owned(), clock::unix_ms());
-    let Some(row) = kernel.store.run(move |t| store::find_idempotent(t, &wanted, now)).await?
-    else {
-        return Ok(Known::New(Some(under_way)));
-    };
-    if row.fingerprint != fingerprint {
-        return Err(Problem::new(
-            ProblemKind::AlreadyExists,
-            "IDEMPOTENCY_KEY_REUSED",
-            "this idempotency key was used for another request",
-        )
-        .remedy("use a fresh key for each request")
-        .field("idempotency_key"));
-    }
-    serde_json::from_slice(&row.response)
-        .map(Known::Answered)
-        .map_err(|error| Problem::internal(format!("a kept answer cannot be read: {error}")))
-}
-
-/// The row that remembers an answer; none without a key.
-pub(crate) fn answer_row<T: Serialize>(
-    key: &str,
-    fingerprint: &str,
-    answer: &T,
-) -> Result<Option<IdempotencyRow>, Problem> {
-    if key.is_empty() {
-        return Ok(None);
-    }
-    let response =
-        serde_json::to_vec(answer).map_err(|error| Problem::internal(error.to_string()))?;
-    Ok(Some(IdempotencyRow {
-        key: key.to_owned(),
-        fingerprint: fingerprint.to_owned(),
-        response,
-        at: clock::unix_ms(),
-    }))
-}
-
 /// Stores code that is not stored yet, and compiles it if it never was. Returns the digest, what it
 /// was compiled to, and how long storing took.
 pub(crate) async fn prepare(
     kernel: &Kernel,
+    tenant: &Tenant,
     code: CodeSource,
     engine: &str,
 ) -> Result<(Digest, Compiled, Duration), Problem> {
     let began = Instant::now();
     let (digest, format) = match code {
         CodeSource::Inline { bytes, format } => {
-            (kernel.artifacts.put(&bytes).await?.digest, format)
+            (tenant.artifacts.put(&bytes).await?.digest, format)
         }
         CodeSource::Stored { digest, format } => {
-            if !kernel.artifacts.contains(&digest).await {
+            if !tenant.artifacts.contains(&digest).await {
                 return Err(Problem::new(
                     ProblemKind::NotFound,
                     "NO_SUCH_ARTIFACT",
@@ -148,30 +74,34 @@ pub(crate) async fn prepare(
         }
     };
     let stored = began.elapsed();
-    let compiled = kernel.compilers.compile(digest, format, engine).await?;
+    let compiled = kernel.compilers.compile(tenant, digest, format, engine).await?;
     Ok((digest, compiled, stored))
 }
 
 /// Deploys a service. Runs to its end also when the client has gone.
 pub(crate) async fn deploy(
     kernel: Arc<Kernel>,
+    tenant: Arc<Tenant>,
     request: DeploySpec,
     fingerprint: String,
-    entry: Entry,
-    from: &Token,
+    (entry, from): (Entry, &Token),
 ) -> Result<Deployed, Problem> {
     let began = Instant::now();
-    let key = request.idempotency_key.clone();
+    let key = tenant_key(&tenant, &request.idempotency_key);
     let _key = match look_up_key(&kernel, &key, &fingerprint).await? {
         Known::Answered(answer) => return Ok(answer),
         Known::New(under_way) => under_way,
     };
-    let reservation = kernel.registry.reserve(TENANT, request.name.as_str())?;
-    kernel.secrets.check(TENANT, &request.secrets).await?;
-    let cell = kernel.host.ready().await?;
+    tenant.count_deploy()?;
+    let reservation = kernel.registry.reserve(tenant.name.as_str(), request.name.as_str())?;
+    // Counted before the code is looked at, and given back if nothing comes of it.
+    let charge = tenant.charge(usage(&request))?;
+    kernel.secrets.check(tenant.name.as_str(), &request.secrets).await?;
+    let cell = tenant.host.ready().await?;
     let dry_run = request.dry_run;
-    let (digest, compiled, stored) = prepare(&kernel, request.code.clone(), &cell.engine).await?;
-    let spec = specify(request, digest, &compiled);
+    let code = request.code.clone();
+    let (digest, compiled, stored) = prepare(&kernel, &tenant, code, &cell.engine).await?;
+    let spec = specify(&tenant, request, digest, &compiled);
     let mut answer = Deployed {
         service: spec.name.to_string(),
         revision: 1,
@@ -186,12 +116,23 @@ pub(crate) async fn deploy(
         answer.timing.total = began.elapsed();
         return Ok(answer);
     }
-    let starting = Starting { kernel: &kernel, spec, compiled_path: compiled.path, began };
+    let compiled_path = compiled.path;
+    let starting = Starting { kernel: &kernel, tenant: &tenant, spec, compiled_path, began };
     let entry = entry.detail("digest", digest);
-    starting.run(reservation, &key, &fingerprint, (entry, from), answer).await
+    starting.run((reservation, charge), (&key, &fingerprint), (entry, from), answer).await
 }
 
-fn specify(request: DeploySpec, digest: Digest, compiled: &Compiled) -> ServiceSpec {
+/// What a deployment would take.
+fn usage(request: &DeploySpec) -> Usage {
+    Usage::of_instances(request.replicas, &request.limits)
+}
+
+fn specify(
+    tenant: &Tenant,
+    request: DeploySpec,
+    digest: Digest,
+    compiled: &Compiled,
+) -> ServiceSpec {
     let artifact = &compiled.artifact;
     let mut restart = request.restart;
     restart.mode = request.restart_mode.unwrap_or(match artifact.kind {
@@ -200,7 +141,7 @@ fn specify(request: DeploySpec, digest: Digest, compiled: &Compiled) -> ServiceS
     });
     ServiceSpec {
         name: request.name,
-        tenant: TENANT.to_owned(),
+        tenant: tenant.name.to_string(),
         digest,
         kind: artifact.kind,
         core_module: artifact.core_module,
@@ -222,6 +163,7 @@ fn specify(request: DeploySpec, digest: Digest, compiled: &Compiled) -> ServiceS
 /// A deployment whose code is compiled.
 struct Starting<'a> {
     kernel: &'a Arc<Kernel>,
+    tenant: &'a Arc<Tenant>,
     spec: ServiceSpec,
     compiled_path: String,
     began: Instant,
@@ -230,27 +172,26 @@ struct Starting<'a> {
 impl Starting<'_> {
     async fn run(
         self,
-        reservation: Reservation,
-        key: &str,
-        fingerprint: &str,
+        (reservation, charge): (Reservation, Charge),
+        (key, fingerprint): (&str, &str),
         (entry, from): (Entry, &Token),
         mut answer: Deployed,
     ) -> Result<Deployed, Problem> {
         let kernel = self.kernel;
         let id = kernel.new_service_id().await?;
         let numbers: Vec<u64> = (1..=u64::from(self.spec.replicas)).collect();
-        let name = self.spec.name.to_string();
+        let label = self.tenant.label(self.spec.name.as_str());
         // From here on the log lines of the instances carry the name.
-        kernel.monitor.name_service(&id.to_string(), &name);
-        let (tenant, wanted) = (TENANT.to_owned(), name.clone());
+        kernel.monitor.name_service(&id.to_string(), &label);
+        let (tenant, wanted) = (self.spec.tenant.clone(), self.spec.name.to_string());
         let latest =
             kernel.store.run(move |t| store::latest_revision_of_name(t, &tenant, &wanted)).await?;
         answer.revision = latest + 1;
-        let given = Given::give(kernel, from, id, &self.spec.grants)?;
+        let given = Given::give(kernel, from, id, &self.spec)?;
         let started = Instant::now();
         if let Err(problem) = self.start(id, answer.revision, &numbers).await {
             kernel.metrics.deployments.with_label_values(&["failed"]).inc();
-            kernel.monitor.event(&name, "", "deploy_failed", &problem.cause);
+            kernel.monitor.event(&label, "", "deploy_failed", &problem.cause);
             kernel.monitor.forget_service(&id.to_string());
             return Err(problem);
         }
@@ -263,7 +204,7 @@ impl Starting<'_> {
             .observe(answer.timing.start.as_secs_f64() * 1_000.0);
         answer.timing.total = self.began.elapsed();
         let row = answer_row(key, fingerprint, &answer)?;
-        let service = match self.write(id, answer.revision, entry, (row, &given)).await {
+        let service = match self.write((id, answer.revision), entry, (row, &given), charge).await {
             Ok(service) => service,
             Err(problem) => {
                 self.undo(id, &numbers).await;
@@ -276,13 +217,13 @@ impl Starting<'_> {
         drop(reservation);
         kernel.metrics.deployments.with_label_values(&["ready"]).inc();
         let revision = answer.revision;
-        kernel.monitor.event(&name, "", "deployed", &format!("revision {revision} is ready"));
+        kernel.monitor.event(&label, "", "deployed", &format!("revision {revision} is ready"));
         answer.timing.total = self.began.elapsed();
         Ok(answer)
     }
 
     async fn start(&self, id: ServiceId, revision: u64, numbers: &[u64]) -> Result<(), Problem> {
-        let cell = self.kernel.host.ready().await?;
+        let cell = self.tenant.host.ready().await?;
         let start = Start {
             service: id,
             revision,
@@ -299,7 +240,7 @@ impl Starting<'_> {
     }
 
     async fn undo(&self, id: ServiceId, numbers: &[u64]) {
-        if let Some(cell) = self.kernel.host.current()
+        if let Some(cell) = self.tenant.host.current()
             && let Err(problem) = cell.stop(ids(id, numbers), true, None, 0, "stopped").await
         {
             // The sweep ends what no service claims.
@@ -309,10 +250,10 @@ impl Starting<'_> {
 
     async fn write(
         &self,
-        id: ServiceId,
-        revision: u64,
+        (id, revision): (ServiceId, u64),
         entry: Entry,
         (answer, given): (Option<IdempotencyRow>, &Given),
+        charge: Charge,
     ) -> Result<Arc<Service>, Problem> {
         let now = clock::unix_ms();
         self.kernel.audit.append(entry).await?;
@@ -340,10 +281,10 @@ impl Starting<'_> {
                 Ok::<_, StoreError>(())
             })
             .await?;
-        let host = Arc::clone(&self.kernel.host);
+        let tenant = Arc::clone(self.tenant);
         let name = self.spec.name.clone();
         let state = State::from_row(row);
-        Ok(Service::new(id, name, TENANT.to_owned(), now, host, state))
+        Ok(Service::new(id, name, tenant, now, charge, state))
     }
 
     async fn publish(&self, service: &Arc<Service>, numbers: Vec<u64>) {
@@ -353,7 +294,7 @@ impl Starting<'_> {
             state.set_state(&numbers, InstanceState::Running);
             state.set_routed(&numbers);
         });
-        if let Some(cell) = self.kernel.host.current() {
+        if let Some(cell) = self.tenant.host.current() {
             let name = service.name.to_string();
             let routed = cell.route(service.id.to_string(), name, ids(service.id, &numbers)).await;
             if let Err(problem) = routed {
@@ -369,7 +310,7 @@ impl Starting<'_> {
     /// What an instance came to before the registry knew the service was reported to nobody: a short
     /// program may have ended by now.
     async fn catch_up(&self, service: &Arc<Service>) {
-        let Some(cell) = self.kernel.host.current() else { return };
+        let Some(cell) = self.tenant.host.current() else { return };
         // Without an answer the actor will ask, as soon as the cell is back.
         let Ok(snapshot) = cell.snapshot(&service.id.to_string()).await else { return };
         for instance in snapshot.instances {

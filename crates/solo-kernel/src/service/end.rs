@@ -51,9 +51,10 @@ impl Service {
             None => false,
         };
         kernel.registry.remove(self);
+        drop(self.charge.lock().take());
         kernel.holdings.forget(id);
         let how = if forced || force { "ended by force" } else { "ended gracefully" };
-        kernel.monitor.event(self.name.as_str(), "", "killed", how);
+        kernel.monitor.event(&self.label(), "", "killed", how);
         Ok(forced)
     }
 

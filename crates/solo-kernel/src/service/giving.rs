@@ -10,7 +10,7 @@ use solo_types::{Grant, Problem, ServiceId, ServiceSpec, Tier};
 
 use super::Service;
 use crate::cells::CellHandle;
-use crate::kernel::{Kernel, TENANT};
+use crate::kernel::Kernel;
 use crate::store::HeldRow;
 
 /// Instances to be started, of one revision.
@@ -32,10 +32,10 @@ impl Start<'_> {
     pub(super) async fn run(self, kernel: &Kernel, cell: &CellHandle) -> Result<(), Problem> {
         let Self { service, revision, spec, artifact, instances } = self;
         let mut message = kernel.secrets.cell_spec(service, revision, spec, artifact).await?;
-        let sent = in_effect(kernel, service, &spec.grants);
+        let sent = in_effect(kernel, service, spec);
         message.grants = solo_api::cell_grants(&sent);
         cell.start(message, instances).await?;
-        let now = in_effect(kernel, service, &spec.grants);
+        let now = in_effect(kernel, service, spec);
         if now != sent {
             cell.set_grants(service.to_string(), &now).await?;
         }
@@ -44,15 +44,16 @@ impl Start<'_> {
 }
 
 /// What is left of what a deployment gave its service. Of a name that nobody has, what the name gives.
-fn in_effect(kernel: &Kernel, service: ServiceId, given: &[Grant]) -> Vec<Grant> {
-    kernel.holdings.in_effect(service, given, |name| {
+fn in_effect(kernel: &Kernel, service: ServiceId, spec: &ServiceSpec) -> Vec<Grant> {
+    let tenant = spec.tenant.as_str();
+    kernel.holdings.in_effect(service, &spec.grants, |name| {
         let name = name.as_str();
-        let found = kernel.registry.find(TENANT, name);
+        let found = kernel.registry.find(tenant, name);
         let (id, tier) = match &found {
             Some(service) => (Some(service.id), service.state.lock().spec.tier),
             None => (None, Tier::User),
         };
-        Object::service(TENANT, name, id, tier).ok()
+        Object::service(tenant, name, id, tier).ok()
     })
 }
 
@@ -73,9 +74,9 @@ impl Given {
         kernel: &Arc<Kernel>,
         from: &Token,
         service: ServiceId,
-        grants: &[Grant],
+        spec: &ServiceSpec,
     ) -> Result<Self, Problem> {
-        let rows = kernel.holdings.give(from, TENANT, service, grants)?;
+        let rows = kernel.holdings.give(from, &spec.tenant, service, &spec.grants)?;
         let given = Self { kernel: Arc::clone(kernel), service, rows, kept: false };
         for row in &given.rows {
             kernel.holdings.insert(row.clone())?;
@@ -125,7 +126,7 @@ impl Service {
         if spec.grants.is_empty() {
             return Ok(());
         }
-        let left = in_effect(kernel, self.id, &spec.grants);
+        let left = in_effect(kernel, self.id, &spec);
         cell.set_grants(self.id.to_string(), &left).await
     }
 }

@@ -6,6 +6,7 @@ mod begin;
 mod deploy;
 mod end;
 mod giving;
+mod idempotency;
 mod registry;
 mod state;
 mod update;
@@ -18,8 +19,10 @@ use solo_types::{InstanceId, Problem, ServiceId, ServiceName};
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 
 use crate::cells::CellHost;
+use crate::tenants::{Charge, Tenant};
 
-pub(crate) use deploy::{Deployed, Known, Timing, deploy, look_up_key};
+pub(crate) use deploy::{Deployed, Timing, deploy};
+pub(crate) use idempotency::{Known, look_up_key, tenant_key};
 pub(crate) use registry::{Registry, Reservation};
 pub(crate) use state::State;
 pub(crate) use update::{Strategy, Updated};
@@ -51,10 +54,13 @@ pub(crate) enum Operation {
 pub(crate) struct Service {
     pub(crate) id: ServiceId,
     pub(crate) name: ServiceName,
-    pub(crate) tenant: String,
+    pub(crate) tenant: Arc<Tenant>,
     /// Unix milliseconds.
     pub(crate) created_at: u64,
+    /// The tenant's cell.
     pub(crate) host: Arc<CellHost>,
+    /// What it takes of its tenant's quotas; none once it has ended.
+    pub(crate) charge: Mutex<Option<Charge>>,
     pub(crate) state: Mutex<State>,
     /// Something in `state` changed that the actor may have to act on.
     pub(crate) changed: Notify,
@@ -71,18 +77,19 @@ impl Service {
     pub(crate) fn new(
         id: ServiceId,
         name: ServiceName,
-        tenant: String,
+        tenant: Arc<Tenant>,
         created_at: u64,
-        host: Arc<CellHost>,
+        charge: Charge,
         state: State,
     ) -> Arc<Self> {
         let (operations, queue) = mpsc::channel(OPERATIONS_MAX);
         Arc::new(Self {
             id,
             name,
+            host: Arc::clone(&tenant.host),
             tenant,
             created_at,
-            host,
+            charge: Mutex::new(Some(charge)),
             state: Mutex::new(state),
             changed: Notify::new(),
             version: watch::Sender::new(0),
@@ -90,6 +97,11 @@ impl Service {
             queue: tokio::sync::Mutex::new(queue),
             end_wish: watch::Sender::new(0),
         })
+    }
+
+    /// How records and figures name it: `NAME`, or `TENANT/NAME`.
+    pub(crate) fn label(&self) -> String {
+        self.tenant.label(self.name.as_str())
     }
 
     pub(crate) fn instance_id(&self, number: u64) -> String {

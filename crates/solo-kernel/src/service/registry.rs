@@ -64,7 +64,7 @@ impl Registry {
             return Err(Problem::new(
                 ProblemKind::ResourceExhausted,
                 "TOO_MANY_SERVICES",
-                format!("this node has {SERVICES_MAX} services"),
+                "the node has as many services as it can have",
             )
             .remedy("kill services that are not needed"));
         }
@@ -83,7 +83,7 @@ impl Registry {
     /// Makes a service known.
     pub(crate) fn insert(&self, service: &Arc<Service>) {
         let mut tables = self.tables.write();
-        let key = (service.tenant.clone(), service.name.to_string());
+        let key = (service.tenant.name.to_string(), service.name.to_string());
         tables.by_name.insert(key, Arc::clone(service));
         tables.by_id.insert(service.id.to_string(), Arc::clone(service));
     }
@@ -91,7 +91,7 @@ impl Registry {
     /// Forgets a service.
     pub(crate) fn remove(&self, service: &Service) {
         let mut tables = self.tables.write();
-        tables.by_name.remove(&(service.tenant.clone(), service.name.to_string()));
+        tables.by_name.remove(&(service.tenant.name.to_string(), service.name.to_string()));
         tables.by_id.remove(&service.id.to_string());
     }
 
@@ -113,7 +113,7 @@ impl Registry {
         }
     }
 
-    /// All services, by name.
+    /// All services, by tenant and name.
     pub(crate) fn all(&self) -> Vec<Arc<Service>> {
         self.tables.read().by_name.values().cloned().collect()
     }

@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use solo_api::{CodeSource, UpdateSpec};
 use solo_rollout::{Decision, ObservedInstance, Rollout, RolloutSpec};
-use solo_types::{Digest, Export, InstanceState, Problem, ProblemKind, ServiceSpec};
+use solo_types::{Digest, Export, InstanceState, Problem, ProblemKind, ServiceSpec, Usage};
 
 use super::Service;
-use super::deploy::{Timing, answer_row, prepare};
+use super::deploy::{Timing, prepare};
 use super::giving::Start;
+use super::idempotency::answer_row;
 use crate::cells::CellHandle;
 use crate::clock;
 use crate::kernel::Kernel;
@@ -56,12 +57,12 @@ impl Service {
             let state = self.state.lock();
             (state.revision, Arc::clone(&state.spec))
         };
-        let cell = kernel.host.ready().await?;
+        let cell = self.host.ready().await?;
         let code = request
             .code
             .clone()
             .unwrap_or(CodeSource::Stored { digest: current.digest, format: "" });
-        let (digest, compiled, stored) = prepare(kernel, code, &cell.engine).await?;
+        let (digest, compiled, stored) = prepare(kernel, &self.tenant, code, &cell.engine).await?;
         let mut spec = ServiceSpec::clone(&current);
         spec.digest = digest;
         spec.kind = compiled.artifact.kind;
@@ -86,7 +87,12 @@ impl Service {
             max_unavailable: 0,
         };
         let row = RolloutRow { rollout: Rollout::new(strategy, plan), to_spec: spec.clone() };
-        self.plan(kernel, row).await?;
+        // Both revisions have what they have until one of them is gone.
+        self.charge(Usage::of(&current).max(Usage::of(&spec)))?;
+        if let Err(problem) = self.plan(kernel, row).await {
+            self.recharge();
+            return Err(problem);
+        }
         let started = Instant::now();
         self.roll(kernel).await?;
         let updated = Updated {
@@ -110,12 +116,28 @@ impl Service {
         Ok(updated)
     }
 
+    /// Counts what an update is to have.
+    ///
+    /// # Errors
+    /// `QUOTA_EXCEEDED`.
+    fn charge(&self, usage: Usage) -> Result<(), Problem> {
+        self.charge.lock().as_mut().map_or(Ok(()), |charge| charge.change(usage))
+    }
+
+    /// Counts what the service should have now.
+    fn recharge(&self) {
+        let usage = Usage::of(&self.state.lock().spec);
+        if let Some(charge) = self.charge.lock().as_mut() {
+            charge.set(usage);
+        }
+    }
+
     /// Goes on with a rollout that an earlier kernel began. Does nothing when there is none.
     pub(super) async fn resume_rollout(&self, kernel: &Kernel) -> Result<(), Problem> {
         if self.state.lock().rollout.is_none() {
             return Ok(());
         }
-        let cell = kernel.host.ready().await?;
+        let cell = self.host.ready().await?;
         self.look(&cell).await?;
         match self.roll(kernel).await {
             Err(problem) if matches!(problem.reason.as_str(), "CELL_LOST" | "CELL_DOWN") => {
@@ -174,7 +196,7 @@ impl Service {
                     }
                     // What was there is gone with the cell; the next step is decided anew.
                     tokio::time::sleep(Duration::from_millis(50)).await;
-                    let cell = kernel.host.ready().await?;
+                    let cell = self.host.ready().await?;
                     self.look(&cell).await?;
                 }
                 Err(problem) if row.rollout.turned_back().is_none() => {
@@ -219,7 +241,7 @@ impl Service {
         row: &RolloutRow,
         decision: Decision,
     ) -> Result<(), Problem> {
-        let cell = kernel.host.ready().await?;
+        let cell = self.host.ready().await?;
         match decision {
             Decision::Start { revision, count } => {
                 self.start_revision(kernel, &cell, row, revision, count).await
@@ -261,7 +283,8 @@ impl Service {
         } else {
             Arc::clone(&self.state.lock().spec)
         };
-        let compiled = kernel.compilers.compile(spec.digest, "", &cell.engine).await?;
+        let compiled =
+            kernel.compilers.compile(&self.tenant, spec.digest, "", &cell.engine).await?;
         let numbers = self.with_state(|state| {
             let numbers = state.take_numbers(u64::from(count));
             state.add_starting(&numbers, revision);
@@ -316,8 +339,9 @@ impl Service {
             state.rollout = None;
             state.updated_at = at;
         });
+        self.recharge();
         let message = format!("revision {revision} serves");
-        kernel.monitor.event(self.name.as_str(), "", "updated", &message);
+        kernel.monitor.event(&self.label(), "", "updated", &message);
         Ok(())
     }
 
@@ -334,8 +358,9 @@ impl Service {
         };
         kernel.store.run(move |t| store::finish_rollout(t, id, None, next, at)).await?;
         self.with_state(|state| state.rollout = None);
+        self.recharge();
         let message = format!("revision {revision} serves again: {reason}");
-        kernel.monitor.event(self.name.as_str(), "", "rolled_back", &message);
+        kernel.monitor.event(&self.label(), "", "rolled_back", &message);
         let cause = cause.unwrap_or_else(|| self.failure(reason));
         let mut problem = Problem::new(cause.kind, &cause.reason, cause.cause)
             .remedy(cause.remedy)

@@ -9,6 +9,7 @@ mod held;
 mod rows;
 mod schema;
 mod secrets;
+mod tenants;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -29,6 +30,8 @@ pub(crate) use rows::{
     kill_service, latest_revision_of_name, load_services, load_tombstones, node, put_compiled,
     put_idempotent, referenced_digests, reserve_service_numbers, set_outcome, start_rollout,
 };
+
+pub(crate) use tenants::{TenantRow, delete_tenant, load_tenants, put_tenant, was_tenant};
 
 pub(crate) use secrets::{
     SecretRow, count_secrets, delete_secret, find_secrets, list_secrets, put_secret,

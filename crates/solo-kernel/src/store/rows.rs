@@ -253,18 +253,17 @@ pub(crate) fn set_outcome(
     Ok(())
 }
 
-/// All killed services that are remembered, the newest of each name, by name.
-pub(crate) fn load_tombstones(
-    connection: &Connection,
-    tenant: &str,
-) -> Result<Vec<Tombstone>, StoreError> {
+/// All killed services that are remembered, the newest of each name, by tenant and name.
+pub(crate) fn load_tombstones(connection: &Connection) -> Result<Vec<Tombstone>, StoreError> {
     let mut statement = connection.prepare(
-        "SELECT DISTINCT name FROM services WHERE killed = 1 AND tenant = ?1 ORDER BY name",
+        "SELECT DISTINCT tenant, name FROM services WHERE killed = 1 ORDER BY tenant, name",
     )?;
-    let names = statement.query_map([tenant], |row| row.get::<_, String>(0))?;
+    let names =
+        statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
     let mut tombstones = Vec::new();
     for name in names {
-        tombstones.extend(find_tombstone(connection, tenant, &name?)?);
+        let (tenant, name) = name?;
+        tombstones.extend(find_tombstone(connection, &tenant, &name)?);
     }
     Ok(tombstones)
 }
@@ -311,14 +310,16 @@ pub(crate) fn find_tombstone(
 /// Notes what the compiler found out.
 pub(crate) fn put_compiled(
     connection: &Connection,
+    tenant: &str,
     digest: &Digest,
     engine: &str,
     compiled: &CompiledArtifact,
 ) -> Result<(), StoreError> {
     connection.execute(
-        "INSERT OR REPLACE INTO compiled (digest, engine, kind, core_module, exports)
-         VALUES (?1, ?2, ?3, ?4, ?5)",
+        "INSERT OR REPLACE INTO compiled (tenant, digest, engine, kind, core_module, exports)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
         params![
+            tenant,
             digest.to_string(),
             engine,
             json(&compiled.kind)?,
@@ -332,13 +333,15 @@ pub(crate) fn put_compiled(
 /// What the compiler found out before.
 pub(crate) fn find_compiled(
     connection: &Connection,
+    tenant: &str,
     digest: &Digest,
     engine: &str,
 ) -> Result<Option<CompiledArtifact>, StoreError> {
     let found: Option<(String, bool, String)> = connection
         .query_row(
-            "SELECT kind, core_module, exports FROM compiled WHERE digest = ?1 AND engine = ?2",
-            params![digest.to_string(), engine],
+            "SELECT kind, core_module, exports FROM compiled
+             WHERE tenant = ?1 AND digest = ?2 AND engine = ?3",
+            params![tenant, digest.to_string(), engine],
             |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
         )
         .optional()?;
@@ -410,13 +413,16 @@ pub(crate) fn forget_old(connection: &Connection, now: u64) -> Result<Vec<Servic
     Ok(forgotten)
 }
 
-/// Digests of all artifacts that a revision or a rollout needs.
-pub(crate) fn referenced_digests(connection: &Connection) -> Result<Vec<String>, StoreError> {
+/// Digests of all artifacts that a revision or a rollout of the tenant needs.
+pub(crate) fn referenced_digests(
+    connection: &Connection,
+    tenant: &str,
+) -> Result<Vec<String>, StoreError> {
     let mut statement = connection.prepare(
-        "SELECT digest FROM revisions
+        "SELECT r.digest FROM revisions r JOIN services s ON s.id = r.service WHERE s.tenant = ?1
          UNION SELECT json_extract(rollout, '$.to_spec.digest') FROM services
-               WHERE rollout IS NOT NULL",
+               WHERE rollout IS NOT NULL AND tenant = ?1",
     )?;
-    let rows = statement.query_map([], |row| row.get(0))?;
+    let rows = statement.query_map([tenant], |row| row.get(0))?;
     Ok(rows.collect::<Result<_, _>>()?)
 }

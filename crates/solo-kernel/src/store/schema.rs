@@ -7,7 +7,7 @@ use solo_types::NodeId;
 use super::StoreError;
 
 /// Version of the schema that this build writes, kept in `PRAGMA user_version`.
-const VERSION: i64 = 3;
+const VERSION: i64 = 4;
 
 const TABLES: &str = "
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -37,16 +37,6 @@ CREATE TABLE revisions (
     PRIMARY KEY (service, revision)
 ) STRICT;
 CREATE INDEX revisions_digest ON revisions (digest);
-
--- What the compiler found out, so that the same bytes are never compiled twice.
-CREATE TABLE compiled (
-    digest      TEXT NOT NULL,
-    engine      TEXT NOT NULL,
-    kind        TEXT NOT NULL,
-    core_module INTEGER NOT NULL,
-    exports     TEXT NOT NULL,              -- JSON
-    PRIMARY KEY (digest, engine)
-) STRICT;
 
 CREATE TABLE idempotency (
     key         TEXT PRIMARY KEY,
@@ -79,10 +69,34 @@ CREATE TABLE secrets (
     tenant      TEXT NOT NULL,
     name        TEXT NOT NULL,
     version     INTEGER NOT NULL,
-    sealed      BLOB NOT NULL,              -- opens with keys/secrets.key, for this row alone
+    sealed      BLOB NOT NULL,              -- opens with the tenant's key, for this row alone
     created_at  INTEGER NOT NULL,           -- Unix milliseconds; of the first version
     updated_at  INTEGER NOT NULL,           -- of this one
     PRIMARY KEY (tenant, name)
+) STRICT;
+";
+
+/// Since version 4. What the compiler found out before then was nobody's; it is found out again.
+const TENANTS: &str = "
+CREATE TABLE tenants (
+    name        TEXT PRIMARY KEY,
+    quotas      TEXT NOT NULL,              -- JSON
+    created_at  INTEGER NOT NULL,           -- Unix milliseconds
+    removed_at  INTEGER                     -- set once it is gone: its name is not used again
+) STRICT;
+INSERT INTO tenants (name, quotas, created_at) VALUES ('default', '{}', 0);
+
+-- What the compiler found out, so that the same bytes of a tenant are never compiled twice. Not shared
+-- between tenants: how long a deployment takes would tell one what others have.
+DROP TABLE IF EXISTS compiled;
+CREATE TABLE compiled (
+    tenant      TEXT NOT NULL,
+    digest      TEXT NOT NULL,
+    engine      TEXT NOT NULL,
+    kind        TEXT NOT NULL,
+    core_module INTEGER NOT NULL,
+    exports     TEXT NOT NULL,              -- JSON
+    PRIMARY KEY (tenant, digest, engine)
 ) STRICT;
 ";
 
@@ -107,6 +121,7 @@ pub(super) fn prepare(connection: &mut Connection) -> Result<(), StoreError> {
             transaction.execute_batch(TABLES)?;
             transaction.execute_batch(GRANTS)?;
             transaction.execute_batch(SECRETS)?;
+            transaction.execute_batch(TENANTS)?;
             transaction.execute_batch(INDEXES)?;
             transaction.execute(
                 "INSERT INTO meta (key, value)
@@ -117,12 +132,15 @@ pub(super) fn prepare(connection: &mut Connection) -> Result<(), StoreError> {
             transaction.commit()?;
             Ok(())
         }
-        1 | 2 => {
+        1..VERSION => {
             let transaction = connection.transaction()?;
             if found < 2 {
                 transaction.execute_batch(GRANTS)?;
             }
-            transaction.execute_batch(SECRETS)?;
+            if found < 3 {
+                transaction.execute_batch(SECRETS)?;
+            }
+            transaction.execute_batch(TENANTS)?;
             transaction.execute_batch(INDEXES)?;
             transaction.pragma_update(None, "user_version", VERSION)?;
             transaction.commit()?;

@@ -96,12 +96,9 @@ pub(crate) fn list_secrets(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// Number of the secrets of a tenant, or (`None`) of all.
-pub(crate) fn count_secrets(
-    connection: &Connection,
-    tenant: Option<&str>,
-) -> Result<usize, StoreError> {
-    let sql = "SELECT count(*) FROM secrets WHERE ?1 IS NULL OR tenant = ?1";
+/// Number of the secrets of a tenant.
+pub(crate) fn count_secrets(connection: &Connection, tenant: &str) -> Result<usize, StoreError> {
+    let sql = "SELECT count(*) FROM secrets WHERE tenant = ?1";
     let count: i64 = connection.query_row(sql, [tenant], |row| row.get(0))?;
     Ok(usize::try_from(count).unwrap_or(0))
 }
@@ -148,8 +145,8 @@ mod tests {
         assert_eq!(listed, [("api", 50), ("db", 50)]);
         assert!(store.run(|t| delete_secret(t, "a", "db")).await.expect("deleted"));
         assert!(!store.run(|t| delete_secret(t, "a", "db")).await.expect("not there"));
-        let counted = store.run(|t| Ok((count_secrets(t, Some("a"))?, count_secrets(t, None)?)));
-        assert_eq!(counted.await.expect("counted"), (1, 2));
+        let counted = store.run(|t| Ok((count_secrets(t, "a")?, count_secrets(t, "c")?)));
+        assert_eq!(counted.await.expect("counted"), (1, 0));
     }
 
     /// What versions 1 and 2 of the schema wrote gets the table, and keeps what it had.
@@ -162,7 +159,7 @@ mod tests {
             let connection = Connection::open(&path).expect("opened");
             connection
                 .execute_batch(&format!(
-                    "DROP TABLE secrets; {} PRAGMA user_version = {version};",
+                    "DROP TABLE secrets; DROP TABLE tenants; {} PRAGMA user_version = {version};",
                     if version == 1 { "DROP TABLE grants; DROP TABLE revoked;" } else { "" }
                 ))
                 .expect("as it was");

@@ -6,8 +6,8 @@ use clap::{Args, Parser, Subcommand};
 
 use super::{Failure, Output};
 use super::{
-    audit, call, code, deploy, doctor, explain, failure, secret, services, shutdown, tls, token,
-    trust, up, update, watch,
+    audit, call, code, deploy, doctor, explain, failure, secret, services, shutdown, tenant, tls,
+    token, trust, up, update, watch,
 };
 use crate::output::Format;
 
@@ -81,6 +81,8 @@ pub(crate) enum Command {
     Explain(explain::Explain),
     /// Keep secrets that services are given by reference
     Secret(secret::Secret),
+    /// Make tenants, and say what each may have
+    Tenant(tenant::Tenant),
     /// Draw the tree of supervisors, cells, services and instances
     Tree(services::Tree),
     /// Store code without deploying it

@@ -47,14 +47,20 @@ enum FormatName {
 
 impl CodeFlags {
     /// The message; uploads large code first. None if no code was named.
-    pub(crate) async fn message(&self, client: &Client) -> Result<Option<v1::Code>, Failure> {
+    ///
+    /// `service`: the name that it is for, `NAME` or `TENANT/NAME`: tenants share no code.
+    pub(crate) async fn message(
+        &self,
+        client: &Client,
+        service: &str,
+    ) -> Result<Option<v1::Code>, Failure> {
         let source = match (&self.file, &self.digest) {
             (None, None) => return Ok(None),
             (_, Some(digest)) => v1::code::Source::Digest(digest.clone()),
             (Some(file), None) => {
                 let code = read(file, bounds::ARTIFACT_BYTES_MAX)?;
                 if code.len() > INLINE_BYTES_MAX {
-                    v1::code::Source::Digest(upload(client, code, String::new()).await?.digest)
+                    v1::code::Source::Digest(upload(client, code, service).await?.digest)
                 } else {
                     v1::code::Source::Inline(code)
                 }
@@ -78,6 +84,9 @@ pub(crate) struct Upload {
     /// Digest that the file must have
     #[arg(long, value_name = "DIGEST")]
     digest: Option<String>,
+    /// Tenant whose it is to be [default: the one that the token is for]
+    #[arg(long, value_name = "NAME")]
+    tenant: Option<String>,
     /// Time to wait for the answer
     #[arg(long, value_name = "TIME", default_value = "120s", value_parser = values::milliseconds("timeout"))]
     timeout: u64,
@@ -96,8 +105,9 @@ impl Upload {
         let client = context.client().await?;
         let spinner = Spinner::start(context.output, "uploading".to_owned());
         let limit = Duration::from_millis(self.timeout);
-        let digest = self.digest.unwrap_or_default();
-        let response = upload_within(&client, code, digest, limit).await?;
+        let (digest, tenant) = (self.digest.unwrap_or_default(), self.tenant.unwrap_or_default());
+        let header = v1::UploadHeader { digest, tenant, ..v1::UploadHeader::default() };
+        let response = upload_within(&client, code, header, limit).await?;
         drop(spinner);
         let json = UploadJson {
             digest: response.digest,
@@ -111,18 +121,20 @@ impl Upload {
 async fn upload(
     client: &Client,
     code: Vec<u8>,
-    digest: String,
+    service: &str,
 ) -> Result<v1::UploadArtifactResponse, Failure> {
-    upload_within(client, code, digest, DEPLOY_DEADLINE).await
+    let tenant = service.split_once('/').map_or("", |(tenant, _)| tenant).to_owned();
+    let header = v1::UploadHeader { tenant, ..v1::UploadHeader::default() };
+    upload_within(client, code, header, DEPLOY_DEADLINE).await
 }
 
 async fn upload_within(
     client: &Client,
     code: Vec<u8>,
-    digest: String,
+    header: v1::UploadHeader,
     limit: Duration,
 ) -> Result<v1::UploadArtifactResponse, Failure> {
-    let header = v1::UploadHeader { size_bytes: code.len() as u64, digest };
+    let header = v1::UploadHeader { size_bytes: code.len() as u64, ..header };
     let chunks: Vec<Vec<u8>> = code.chunks(CHUNK_BYTES).map(<[u8]>::to_vec).collect();
     let parts = std::iter::once(Part::Header(header))
         .chain(chunks.into_iter().map(Part::Chunk))

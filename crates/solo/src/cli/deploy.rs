@@ -79,7 +79,7 @@ impl Deploy {
         let deadline = Duration::from_millis(self.timeout);
         let client = context.client().await?;
         let spinner = Spinner::start(context.output, format!("deploying {}", self.name));
-        let code = self.code.message(&client).await?.ok_or_else(|| {
+        let code = self.code.message(&client, &self.name).await?.ok_or_else(|| {
             Failure::usage("no code was named", "give a FILE, `-` for standard input, or --digest")
         })?;
         let request = client.request(self.message(code), deadline);

@@ -28,6 +28,7 @@ mod services;
 mod settings;
 mod shutdown;
 mod sinks;
+mod tenant;
 mod tls;
 mod tls_files;
 mod token;
@@ -84,6 +85,7 @@ async fn remote(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Token(command) => command.run(context).await,
         Command::Explain(command) => command.run(context).await,
         Command::Secret(command) => command.run(context).await,
+        Command::Tenant(command) => command.run(context).await,
         Command::Tree(command) => command.run(context).await,
         Command::Upload(command) => command.run(context).await,
         Command::Shutdown(command) => command.run(context).await,

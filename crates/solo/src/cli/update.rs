@@ -69,7 +69,7 @@ impl Update {
         let deadline = Duration::from_millis(self.timeout);
         let client = context.client().await?;
         let spinner = Spinner::start(context.output, format!("updating {}", self.name));
-        let code = self.code.message(&client).await?;
+        let code = self.code.message(&client, &self.name).await?;
         let request = client.request(self.message(code), deadline);
         let response = answer(deadline, client.grpc().update(request)).await?;
         drop(spinner);

@@ -17,7 +17,7 @@ const LOOK_ALIKES: [&str; 16] = [
     "mine\0",
     "mi%6ee",
     "./mine",
-    "default/mine",
+    "default//mine",
     "../default/mine",
     "mine/",
     "m\u{456}ne",

@@ -7,6 +7,7 @@ mod guessed_names;
 mod huge_token;
 mod injection;
 mod look_alike_names;
+mod quota_races;
 mod revoked_grandparent;
 mod widened_token;
 mod wider_grant;

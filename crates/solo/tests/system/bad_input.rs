@@ -9,7 +9,7 @@ use crate::harness::{ADDER, DEADLINE, Requests, Solo, deploy, eventually, guest_
 
 /// What a refused request must leave as it was.
 async fn state(solo: &Solo, client: &Client) -> (Vec<String>, usize) {
-    let uploads = solo.home().join("artifacts/tmp");
+    let uploads = solo.home().join("tenants/default/artifacts/tmp");
     (client.names().await, std::fs::read_dir(uploads).expect("uploads").count())
 }
 
@@ -129,6 +129,7 @@ async fn uploads_that_are_too_large_or_cut() {
         part: Some(v1::upload_artifact_request::Part::Header(v1::UploadHeader {
             size_bytes,
             digest: digest.to_owned(),
+            ..v1::UploadHeader::default()
         })),
     };
     let chunk = |bytes: usize| v1::UploadArtifactRequest {

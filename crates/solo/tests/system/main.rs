@@ -23,5 +23,6 @@ mod operations;
 mod secrets;
 mod sinks;
 mod survival;
+mod tenants;
 mod tls;
 mod updates;

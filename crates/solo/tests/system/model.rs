@@ -173,11 +173,15 @@ async fn nothing_half_done(solo: &Solo, client: &Client) {
             .then_some(())
     })
     .await;
-    let uploads = std::fs::read_dir(solo.home().join("artifacts/tmp")).expect("uploads").count();
+    let uploads = std::fs::read_dir(solo.home().join("tenants/default/artifacts/tmp"))
+        .expect("uploads")
+        .count();
     assert_eq!(uploads, 0);
     let rows = count(solo, "SELECT count(*) FROM services WHERE killed = 0");
     assert_eq!(rows, names.len(), "rows of services that are not killed");
-    for entry in std::fs::read_dir(solo.home().join("compiled")).expect("compiled").flatten() {
+    for entry in
+        std::fs::read_dir(solo.home().join("tenants/default/compiled")).expect("compiled").flatten()
+    {
         assert!(entry.path().extension().is_some_and(|e| e == "cwasm"), "{entry:?}");
     }
 }

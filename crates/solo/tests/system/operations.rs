@@ -56,7 +56,7 @@ async fn known_code_is_not_compiled_again() {
     let parts = vec![
         v1::upload_artifact_request::Part::Header(v1::UploadHeader {
             size_bytes: code.len() as u64,
-            digest: String::new(),
+            ..v1::UploadHeader::default()
         }),
         v1::upload_artifact_request::Part::Chunk(code[..1_000].to_vec()),
         v1::upload_artifact_request::Part::Chunk(code[1_000..].to_vec()),
@@ -81,7 +81,10 @@ async fn known_code_is_not_compiled_again() {
     let client = solo.answering().await;
     let three = client.deploy(deploy("three", code)).await.expect("deploy");
     assert_eq!(three.timing.expect("timing").compile_ms, 0.0);
-    assert_eq!(std::fs::read_dir(solo.home().join("compiled")).expect("compiled").count(), 1);
+    assert_eq!(
+        std::fs::read_dir(solo.home().join("tenants/default/compiled")).expect("compiled").count(),
+        1
+    );
 }
 
 #[tokio::test]
@@ -333,8 +336,9 @@ async fn an_artifact_that_is_gone() {
     let gone =
         client.deploy(deploy("counter", guest_bytes("counter"))).await.expect("deploy").digest;
     solo.kill_heart().await;
-    std::fs::remove_file(solo.home().join("artifacts").join(&gone)).expect("remove");
-    std::fs::remove_dir_all(solo.home().join("compiled")).expect("remove");
+    std::fs::remove_file(solo.home().join("tenants/default/artifacts").join(&gone))
+        .expect("remove");
+    std::fs::remove_dir_all(solo.home().join("tenants/default/compiled")).expect("remove");
     solo.up().await;
     let client = solo.answering().await;
     let status = eventually("it has failed", || async {

@@ -1,11 +1,15 @@
-//! Code by digest (SPEC D5): one file per artifact, named by the BLAKE3 digest of its bytes.
+//! Code by digest (SPEC D5): one file per artifact, named by the BLAKE3 digest of its bytes. Each tenant
+//! has a store of its own, so that what one has another finds neither by its digest nor by its speed.
 //!
 //! A file is written under a temporary name, synced and renamed, so that a name always stands for
 //! the whole content. The kernel hashes bytes; it never looks at what they mean.
 
+mod room;
+
 use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime};
 
@@ -13,7 +17,9 @@ use solo_types::{Digest, Problem, ProblemKind, bounds};
 use tokio::fs::File;
 use tokio::io::AsyncWriteExt;
 
-use crate::home::Home;
+use crate::home::TenantHome;
+pub(crate) use room::NodeRoom;
+use room::{Claim, Room};
 
 /// Uploads under way at once: each holds a file and a chunk of 4 MiB.
 const UPLOADS_MAX: usize = 32;
@@ -22,21 +28,17 @@ const UPLOADS_MAX: usize = 32;
 /// uploads that hang must not hold them up.
 const INLINE_MAX: usize = 64;
 
-/// All artifacts together; a disk that is full stops everything, a full store only new code.
-const STORE_BYTES_MAX: u64 = 32 << 30;
-
 /// An artifact that nothing refers to is kept so long: a deployment that follows an upload finds it.
 const ORPHAN_AGE: Duration = Duration::from_secs(24 * 3_600);
 
-/// The store of artifacts.
+/// The artifacts of one tenant.
 #[derive(Debug)]
 pub(crate) struct Artifacts {
-    home: Home,
+    home: TenantHome,
     next_upload: AtomicU64,
-    /// Bytes of all artifacts, those on their way included.
-    used: std::sync::Arc<AtomicU64>,
-    room: std::sync::Arc<tokio::sync::Semaphore>,
-    inline_room: std::sync::Arc<tokio::sync::Semaphore>,
+    room: Room,
+    uploads: Arc<tokio::sync::Semaphore>,
+    inline_room: Arc<tokio::sync::Semaphore>,
 }
 
 /// An artifact that is on disk.
@@ -56,7 +58,7 @@ fn disk(step: &'static str) -> impl Fn(io::Error) -> Problem {
 
 impl Artifacts {
     /// Opens the store and removes what unfinished uploads and compilations left.
-    pub(crate) fn open(home: Home) -> io::Result<Self> {
+    pub(crate) fn open(home: TenantHome, node: NodeRoom) -> io::Result<Self> {
         for entry in std::fs::read_dir(home.uploads())? {
             std::fs::remove_file(entry?.path())?;
         }
@@ -66,13 +68,24 @@ impl Artifacts {
                 std::fs::remove_file(path)?;
             }
         }
+        let used = bytes_in(&home.artifacts())?;
         Ok(Self {
             next_upload: AtomicU64::new(0),
-            used: std::sync::Arc::new(AtomicU64::new(bytes_in(&home.artifacts())?)),
+            room: Room::new(node, used),
             home,
-            room: std::sync::Arc::new(tokio::sync::Semaphore::new(UPLOADS_MAX)),
-            inline_room: std::sync::Arc::new(tokio::sync::Semaphore::new(INLINE_MAX)),
+            uploads: Arc::new(tokio::sync::Semaphore::new(UPLOADS_MAX)),
+            inline_room: Arc::new(tokio::sync::Semaphore::new(INLINE_MAX)),
         })
+    }
+
+    /// What all artifacts may have from now on; `None`: as much as the node has. What is there stays.
+    pub(crate) fn set_quota(&self, bytes: Option<u64>) {
+        self.room.set_quota(bytes);
+    }
+
+    /// Bytes of all artifacts, those on their way included.
+    pub(crate) fn used(&self) -> u64 {
+        self.room.used()
     }
 
     /// Whether the artifact is there.
@@ -118,7 +131,7 @@ impl Artifacts {
                 "the artifact is empty",
             ));
         }
-        let permit = self.room.clone().try_acquire_owned().map_err(|_| {
+        let permit = self.uploads.clone().try_acquire_owned().map_err(|_| {
             Problem::new(
                 ProblemKind::ResourceExhausted,
                 "TOO_MANY_UPLOADS",
@@ -134,7 +147,7 @@ impl Artifacts {
         size_bytes: u64,
         permit: tokio::sync::OwnedSemaphorePermit,
     ) -> Result<Upload, Problem> {
-        let claim = Claim::new(&self.used, size_bytes)?;
+        let claim = self.room.claim(size_bytes)?;
         let number = self.next_upload.fetch_add(1, Ordering::Relaxed);
         let path = self.home.uploads().join(format!("upload-{number}"));
         let file = File::create_new(&path).await.map_err(disk("make a file for the upload"))?;
@@ -169,7 +182,7 @@ impl Artifacts {
                     std::fs::remove_file(entry.path())?;
                     removed += 1;
                     if entry.path().parent() == Some(self.home.artifacts().as_path()) {
-                        give_back(&self.used, metadata.len());
+                        self.room.give_back(metadata.len());
                     }
                 }
             }
@@ -186,46 +199,6 @@ fn bytes_in(directory: &Path) -> io::Result<u64> {
         bytes += if metadata.is_file() { metadata.len() } else { 0 };
     }
     Ok(bytes)
-}
-
-fn give_back(used: &AtomicU64, bytes: u64) {
-    let less = |used: u64| Some(used.saturating_sub(bytes));
-    // Never an error: the closure always answers.
-    let _before = used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
-}
-
-/// Room in the store for one upload. Given back unless it is kept.
-#[derive(Debug)]
-struct Claim {
-    used: std::sync::Arc<AtomicU64>,
-    bytes: u64,
-}
-
-impl Claim {
-    fn new(used: &std::sync::Arc<AtomicU64>, bytes: u64) -> Result<Self, Problem> {
-        let claimed = used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-            used.checked_add(bytes).filter(|sum| *sum <= STORE_BYTES_MAX)
-        });
-        match claimed {
-            Ok(_) => Ok(Self { used: std::sync::Arc::clone(used), bytes }),
-            Err(used) => Err(Problem::new(
-                ProblemKind::ResourceExhausted,
-                "STORE_FULL",
-                format!("all artifacts together have {used} bytes, the limit is 32 GiB"),
-            )
-            .remedy("kill services that are not needed; what nothing uses is removed after a day")),
-        }
-    }
-
-    fn keep(&mut self) {
-        self.bytes = 0;
-    }
-}
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        give_back(&self.used, self.bytes);
-    }
 }
 
 /// A file that vanishes unless it is kept.
@@ -245,7 +218,7 @@ impl Drop for Temporary {
 /// An upload under way. Dropped before it is finished, it leaves nothing behind.
 #[derive(Debug)]
 pub(crate) struct Upload {
-    home: Home,
+    home: TenantHome,
     temporary: Option<Temporary>,
     file: File,
     hasher: blake3::Hasher,
@@ -325,18 +298,21 @@ pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::room::STORE_BYTES_MAX;
     use super::*;
 
     fn artifacts() -> (tempfile::TempDir, Artifacts) {
         let directory = tempfile::tempdir().expect("tempdir");
-        let home = Home::open(directory.path()).expect("home");
-        let artifacts = Artifacts::open(home).expect("open");
+        let home = crate::home::Home::open(directory.path()).expect("home");
+        let tenant = solo_types::TenantName::new("acme").expect("legal");
+        let home = home.open_tenant(&tenant).expect("its own");
+        let artifacts = Artifacts::open(home, NodeRoom::default()).expect("open");
         (directory, artifacts)
     }
 
     fn files(directory: &tempfile::TempDir) -> usize {
         let count = |name: &str| {
-            std::fs::read_dir(directory.path().join(name))
+            std::fs::read_dir(directory.path().join("tenants/acme").join(name))
                 .expect("read_dir")
                 .filter(|e| e.as_ref().is_ok_and(|e| e.path().is_file()))
                 .count()
@@ -375,13 +351,20 @@ mod tests {
 
     #[tokio::test]
     async fn too_large_is_refused_before_a_byte_is_taken() {
-        let (directory, artifacts) = artifacts();
+        let (directory, mut artifacts) = artifacts();
         let refused = artifacts.begin(1 << 30).await.expect_err("1 GiB");
         assert_eq!(refused.reason, "ARTIFACT_TOO_LARGE");
-        artifacts.used.store(STORE_BYTES_MAX - 10, Ordering::Relaxed);
+        let node = NodeRoom::default();
+        artifacts.room = Room::new(node.clone(), 0);
+        node.0.store(STORE_BYTES_MAX - 10, Ordering::Relaxed);
         assert_eq!(artifacts.begin(11).await.expect_err("full").reason, "STORE_FULL");
         drop(artifacts.begin(10).await.expect("fits"));
-        assert_eq!(artifacts.used.load(Ordering::Relaxed), STORE_BYTES_MAX - 10);
+        assert_eq!(node.0.load(Ordering::Relaxed), STORE_BYTES_MAX - 10);
+        artifacts.set_quota(Some(9));
+        let problem = artifacts.begin(10).await.expect_err("more than the quota");
+        assert_eq!(problem.reason, "QUOTA_EXCEEDED");
+        drop(artifacts.begin(9).await.expect("fits"));
+        assert_eq!(artifacts.used(), 0);
         assert_eq!(files(&directory), 0);
     }
 }
