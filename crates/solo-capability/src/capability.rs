@@ -17,7 +17,8 @@ const CAPABILITY_CHARS_MAX: usize = OBJECT_CHARS_MAX + 512;
 /// Rights on the objects of a pattern.
 ///
 /// Its text is `RIGHTS OBJECT [tier=system] [until=UNIX_S] [uses=N/PER,...]`, for example
-/// `call,send service:default/counter until=1800000000 uses=10/second,500/ever`.
+/// `call,send service:default/counter until=1800000000 uses=10/second,500/ever`. PER is `second`,
+/// `minute`, `hour`, `day` or `ever`; `1s`, `1m`, `1h` and `1d` are read too.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Capability {
     objects: ObjectPattern,
@@ -186,8 +187,9 @@ fn parse_rights(text: &str) -> Result<Rights, ModelError> {
 fn parse_uses(text: &str, mut constraints: Constraints) -> Result<Constraints, ModelError> {
     for bound in text.split(',') {
         let (uses, per) = bound.split_once('/').ok_or(ModelError::Uses)?;
-        let per = Per::ALL.into_iter().find(|known| known.as_str() == per);
-        let (Some(uses), Some(per)) = (number(uses), per) else { return Err(ModelError::Uses) };
+        let (Some(uses), Some(per)) = (number(uses), Per::parse(per)) else {
+            return Err(ModelError::Uses);
+        };
         if constraints.uses_max().contains_key(&per) {
             return Err(ModelError::Uses);
         }

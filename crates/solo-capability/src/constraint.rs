@@ -47,15 +47,39 @@ impl Per {
         }
     }
 
+    /// Reads a name, or its short form: `second` or `1s`, `minute` or `1m`, `hour` or `1h`, `day` or
+    /// `1d`, `ever`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let short = |per: Self| match per {
+            Self::Second => "1s",
+            Self::Minute => "1m",
+            Self::Hour => "1h",
+            Self::Day => "1d",
+            Self::Ever => "ever",
+        };
+        Self::ALL.into_iter().find(|per| text == per.as_str() || text == short(*per))
+    }
+
+    /// How long a window is; `None`: there is one for ever.
+    fn seconds(self) -> Option<u64> {
+        match self {
+            Self::Second => Some(1),
+            Self::Minute => Some(60),
+            Self::Hour => Some(3_600),
+            Self::Day => Some(86_400),
+            Self::Ever => None,
+        }
+    }
+
     /// The window that a moment is in; later ones have greater numbers.
     pub(crate) fn window(self, now_unix_s: u64) -> u64 {
-        match self {
-            Self::Second => now_unix_s,
-            Self::Minute => now_unix_s / 60,
-            Self::Hour => now_unix_s / 3_600,
-            Self::Day => now_unix_s / 86_400,
-            Self::Ever => 0,
-        }
+        self.seconds().map_or(0, |seconds| now_unix_s / seconds)
+    }
+
+    /// First second behind a window; `None`: it does not end.
+    pub(crate) fn end_of(self, window: u64) -> Option<u64> {
+        Some(window.saturating_add(1).saturating_mul(self.seconds()?))
     }
 }
 
@@ -140,7 +164,7 @@ impl Constraints {
 }
 
 /// The smaller of two bounds, where `None` is no bound.
-fn min_of(a: Option<u64>, b: Option<u64>) -> Option<u64> {
+pub(crate) fn min_of(a: Option<u64>, b: Option<u64>) -> Option<u64> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.min(b)),
         (one, other) => one.or(other),

@@ -1,7 +1,7 @@
 //! The decision: may this be done, by what, and if not, what would be needed.
 //!
-//! Pure: a chain, a request, a time and what is used up go in; what charges the ledger or what
-//! explains the refusal comes out. Whatever is not certain is refused. Nothing here knows whether an
+//! Pure: a chain, a request, a time and what is used up go in; what lets it through or what explains
+//! the refusal comes out. Whatever is not certain is refused. Nothing here knows whether an
 //! object exists, so that a refusal does not tell either.
 
 use std::fmt;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use solo_types::{Problem, ProblemKind, Right};
 
-use crate::{Capability, Chain, GrantId, Ledger, Link, Object, Per, Revocations};
+use crate::{Bill, Capability, Chain, GrantId, Ledger, Link, Object, Per, Revocations};
 
 /// What is to be decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,7 +34,8 @@ pub struct Context<'a> {
 /// The outcome of [`decide`].
 pub type Decision = Result<Allowed, Refusal>;
 
-/// Decides one request: each link must let it through, whatever their order.
+/// Decides one request: each link must let it through, whatever their order. Notes nothing: for who
+/// only asks. Where something is to be done, [`Bill::decide`] notes what it costs.
 ///
 /// Takes at most [`crate::LINKS_MAX`] times [`crate::CAPABILITIES_MAX`] comparisons.
 ///
@@ -42,10 +43,22 @@ pub type Decision = Result<Allowed, Refusal>;
 /// [`Refusal`] of the link that is farthest from letting it through; the same for each order of the
 /// links.
 pub fn decide(chain: &Chain, request: Request<'_>, context: Context<'_>) -> Decision {
+    let fits = |capability: &Capability| capability.fits(request, context.now_unix_s);
+    decide_with(chain, &Bill::new(), context, fits)
+        .map_err(|(rule, link)| Refusal::new(rule, Some(link.clone()), request))
+}
+
+/// Decides by what `fits`, uses aside, for a request with this bill.
+pub(crate) fn decide_with<'a>(
+    chain: &'a Chain,
+    bill: &Bill,
+    context: Context<'_>,
+    fits: impl Fn(&Capability) -> Result<(), Rule>,
+) -> Result<Allowed, (Rule, &'a GrantId)> {
     let mut uses = Vec::with_capacity(chain.links().len());
     let mut worst: Option<(Rule, &GrantId)> = None;
     for link in chain.links() {
-        match judge(link, request, context) {
+        match judge(link, bill, context, &fits) {
             Ok(capability) => uses.push(Use { link: Arc::clone(link), capability }),
             Err(rule) => {
                 let found = (rule, link.id());
@@ -53,67 +66,79 @@ pub fn decide(chain: &Chain, request: Request<'_>, context: Context<'_>) -> Deci
             }
         }
     }
-    match worst {
-        None => Ok(Allowed { uses }),
-        Some((rule, link)) => Err(Refusal::new(rule, Some(link.clone()), request)),
-    }
+    worst.map_or(Ok(Allowed { uses }), Err)
 }
 
 /// Finds the capability of a link that lets a request through, or the rule that is nearest to it.
 ///
-/// Capabilities without bounds on uses go first, so that none are used up in vain.
-fn judge(link: &Link, request: Request<'_>, context: Context<'_>) -> Result<usize, Rule> {
+/// Capabilities without bounds on uses go first, then those that are on the bill, so that none are used
+/// up in vain.
+fn judge(
+    link: &Link,
+    bill: &Bill,
+    context: Context<'_>,
+    fits: impl Fn(&Capability) -> Result<(), Rule>,
+) -> Result<usize, Rule> {
     if context.revoked.contains(link.id()) {
         return Err(Rule::Revoked);
     }
-    let mut bounded = None;
+    let (mut on_bill, mut counted) = (None, None);
     let mut nearest = Rule::Object;
     for (at, capability) in link.capabilities().iter().enumerate() {
-        match check(link, at, capability, request, context) {
+        let checked = fits(capability).and_then(|()| bill.check(link, at, capability, context));
+        match checked {
             Ok(()) if capability.constraints().uses_max().is_empty() => return Ok(at),
-            Ok(()) => bounded = bounded.or(Some(at)),
+            Ok(()) if bill.has(link, at) => on_bill = on_bill.or(Some(at)),
+            Ok(()) => counted = counted.or(Some(at)),
             Err(rule) => nearest = nearest.max(rule),
         }
     }
-    bounded.ok_or(nearest)
+    on_bill.or(counted).ok_or(nearest)
 }
 
-fn check(
-    link: &Link,
-    at: usize,
-    capability: &Capability,
-    request: Request<'_>,
-    context: Context<'_>,
-) -> Result<(), Rule> {
-    if !capability.objects().matches(request.object) {
-        return Err(Rule::Object);
+impl Capability {
+    /// Tells whether it is for a request at this moment, uses aside.
+    pub(crate) fn fits(&self, request: Request<'_>, now_unix_s: u64) -> Result<(), Rule> {
+        if !self.objects().matches(request.object) {
+            return Err(Rule::Object);
+        }
+        if !self.rights().contains(&request.right) {
+            return Err(Rule::Right);
+        }
+        if request.object.is_protected_from(self.tier(), request.right) {
+            return Err(Rule::Tier);
+        }
+        self.in_time(now_unix_s)
     }
-    if !capability.rights().contains(&request.right) {
-        return Err(Rule::Right);
+
+    /// Tells whether its time is not over.
+    pub(crate) fn in_time(&self, now_unix_s: u64) -> Result<(), Rule> {
+        match self.constraints().expires_at_unix_s() {
+            Some(at_unix_s) if now_unix_s >= at_unix_s => Err(Rule::Expired { at_unix_s }),
+            _ => Ok(()),
+        }
     }
-    if request.object.is_protected_from(capability.tier(), request.right) {
-        return Err(Rule::Tier);
-    }
-    if capability.constraints().is_expired(context.now_unix_s) {
-        let at_unix_s = capability.constraints().expires_at_unix_s().unwrap_or_default();
-        return Err(Rule::Expired { at_unix_s });
-    }
-    context.ledger.check(link, at, capability, context.now_unix_s)
 }
 
 /// One link's part in an allowance.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Use {
-    link: Arc<Link>,
+pub(crate) struct Use {
+    pub(crate) link: Arc<Link>,
     /// Place in the link.
-    capability: usize,
+    pub(crate) capability: usize,
+}
+
+impl Use {
+    pub(crate) fn parts(&self) -> Option<(&Link, usize, &Capability)> {
+        let capability = self.link.capabilities().get(self.capability)?;
+        Some((self.link.as_ref(), self.capability, capability))
+    }
 }
 
 /// An operation that is allowed at the moment that was asked about.
 ///
-/// Where it is to be carried out, [`Ledger::charge`] it first.
+/// Where it is to be carried out, decide by a [`Bill`], and [`Ledger::charge`] that first.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[must_use = "an allowance that bounds its uses must be charged"]
 pub struct Allowed {
     uses: Vec<Use>,
 }
@@ -121,10 +146,11 @@ pub struct Allowed {
 impl Allowed {
     /// The links that let it through, each with the capability that did and its place in the link.
     pub fn uses(&self) -> impl Iterator<Item = (&Link, usize, &Capability)> {
-        self.uses.iter().filter_map(|used| {
-            let capability = used.link.capabilities().get(used.capability)?;
-            Some((used.link.as_ref(), used.capability, capability))
-        })
+        self.uses.iter().filter_map(Use::parts)
+    }
+
+    pub(crate) fn raw(&self) -> &[Use] {
+        &self.uses
     }
 }
 
@@ -159,12 +185,16 @@ pub enum Rule {
         /// Since when.
         at_unix_s: u64,
     },
+    /// Its uses are counted, and what is asked for is not: it goes on without being asked about again.
+    Counted,
     /// Its uses are used up.
     UsedUp {
-        /// Until when.
+        /// What they were counted for.
         per: Per,
         /// The bound.
         uses_max: u64,
+        /// First second of the next window; `None`: there is none.
+        until_unix_s: Option<u64>,
     },
     /// Its uses cannot be counted, as too many attenuations of one grant are being counted.
     LedgerFull,
@@ -181,8 +211,24 @@ impl Rule {
             // Not told apart for who sends requests: what exists is nobody's business.
             Self::NothingHeld | Self::Object | Self::Right => "RIGHT_MISSING",
             Self::Tier => "SYSTEM_TIER",
+            Self::Counted => "USES_COUNTED",
             Self::UsedUp { .. } => "USES_EXCEEDED",
             Self::LedgerFull => "TOO_MANY_COUNTERS",
+        }
+    }
+
+    /// Writes what is wrong with the number of uses.
+    pub(crate) fn write_uses(self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UsedUp { per: Per::Ever, uses_max, .. } => {
+                write!(f, "its uses are used up, {uses_max} in all")
+            }
+            Self::UsedUp { per, uses_max, until_unix_s } => {
+                write!(f, "its uses are used up, {uses_max} per {}", per.as_str())?;
+                until_unix_s.map_or(Ok(()), |at| write!(f, ", until {at} (Unix time)"))
+            }
+            Self::Counted => f.write_str("its uses are counted, and those of this cannot be"),
+            _ => f.write_str("too many of its attenuations are being counted"),
         }
     }
 }
@@ -218,7 +264,11 @@ impl Refusal {
             }
             Rule::Tier => format!("`{right} {object} tier=system`, which only operators hold"),
             Rule::UsedUp { per: Per::Ever, .. } => format!("a new grant of `{right} {object}`"),
-            Rule::UsedUp { per, .. } => format!("to wait for the next {}", per.as_str()),
+            Rule::UsedUp { per, until_unix_s, .. } => {
+                let next = format!("to wait for the next {}", per.as_str());
+                until_unix_s.map_or(next.clone(), |at| format!("{next}, at {at} (Unix time)"))
+            }
+            Rule::Counted => format!("`{right} {object}` without a bound on its uses"),
             Rule::LedgerFull => "a grant of its own in place of an attenuation".to_owned(),
         }
     }
@@ -230,7 +280,7 @@ impl Refusal {
             Rule::Revoked | Rule::UnknownGrant | Rule::Expired { .. } => {
                 ProblemKind::Unauthenticated
             }
-            Rule::NothingHeld | Rule::Object | Rule::Right | Rule::Tier => {
+            Rule::NothingHeld | Rule::Object | Rule::Right | Rule::Tier | Rule::Counted => {
                 ProblemKind::PermissionDenied
             }
             Rule::UsedUp { .. } | Rule::LedgerFull => ProblemKind::ResourceExhausted,
@@ -262,13 +312,7 @@ impl fmt::Display for Refusal {
             Rule::UnknownGrant => f.write_str("it is not known to this node"),
             Rule::Tier => write!(f, "`{right}` on {object} takes a capability of the system tier"),
             Rule::Expired { at_unix_s } => write!(f, "it expired at {at_unix_s} (Unix time)"),
-            Rule::UsedUp { per: Per::Ever, uses_max } => {
-                write!(f, "its {uses_max} uses are used up")
-            }
-            Rule::UsedUp { per, uses_max } => {
-                write!(f, "its {uses_max} uses per {} are used up", per.as_str())
-            }
-            Rule::LedgerFull => f.write_str("too many of its attenuations are being counted"),
+            Rule::Counted | Rule::UsedUp { .. } | Rule::LedgerFull => self.rule.write_uses(f),
         }
     }
 }

@@ -51,7 +51,11 @@ pub enum ModelError {
     #[error("the expiry is no second before the year 10000")]
     Expiry,
     /// A number of uses that is none.
-    #[error("uses are written `N/PER`, N from 1 to {}, each PER once", crate::USES_MAX)]
+    #[error(
+        "uses are written `N/PER`, N from 1 to {}, PER one of second, minute, hour, day and ever, \
+         each once",
+        crate::USES_MAX
+    )]
     Uses,
     /// A word of a capability that is not known, comes twice or is missing.
     #[error("it is not written `RIGHTS OBJECT [tier=system] [until=UNIX_S] [uses=N/PER,...]`")]

@@ -1,7 +1,8 @@
 //! The ledger: how much of its bounds on uses each grant has used up.
 //!
-//! A plain value that the caller keeps, hands to decisions and charges for what was done. It reads
-//! no clock and does no I/O; [`Ledger::counts`] and [`Ledger::restore`] are for who writes it down.
+//! A plain value that the caller keeps, hands to decisions and charges for what is to be done. It reads
+//! no clock and does no I/O; what [`Ledger::charge`] answers with and [`Ledger::restore`] are for who
+//! writes it down.
 //!
 //! Who holds a token can attenuate it as often as they like, each time with bounds of its own. So
 //! the number of counters is bounded for each grant that Solo issued, and such a holder only gets in
@@ -9,8 +10,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::decision::{Allowed, Rule};
-use crate::{Capability, GrantId, Link, Per};
+use crate::constraint::min_of;
+use crate::decision::Rule;
+use crate::{Bill, Capability, GrantId, Link, Overdrawn, Per};
 
 /// Capabilities with bounds on uses that are counted for one issued grant at a time.
 pub const COUNTERS_PER_ACCOUNT_MAX: usize = 64;
@@ -67,6 +69,15 @@ pub struct Count {
     pub expires_at_unix_s: Option<u64>,
 }
 
+impl Count {
+    /// First second from which on the row is of no use: its window or the capability is over; `None`:
+    /// neither ends.
+    #[must_use]
+    pub fn ends_at_unix_s(&self) -> Option<u64> {
+        min_of(self.per.end_of(self.window), self.expires_at_unix_s)
+    }
+}
+
 /// How much is used up.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Ledger {
@@ -80,34 +91,49 @@ impl Ledger {
         Self::default()
     }
 
-    /// Charges one use to each link that bounds them. Either all are charged or none.
+    /// Charges one use of each capability that is on a bill, and closes it. Either all are charged or
+    /// none. Answers with the rows that changed, to be written down before anything is done.
     ///
     /// # Errors
-    /// The first [`Rule`] that stands against it: what was allowed before is used up by now. The
-    /// operation must not be carried out then.
-    pub fn charge(&mut self, allowed: &Allowed, now_unix_s: u64) -> Result<(), Rule> {
-        let bounded = || allowed.uses().filter(|(_, _, c)| !c.constraints().uses_max().is_empty());
-        for (link, at, capability) in bounded() {
-            self.check(link, at, capability, now_unix_s)?;
+    /// [`Overdrawn`]: what was left at the decision is used up by now. Nothing must be done then.
+    pub fn charge(&mut self, bill: &mut Bill, now_unix_s: u64) -> Result<Vec<Count>, Overdrawn> {
+        let charged = self.charge_all(bill, now_unix_s);
+        bill.close(charged.is_ok());
+        charged
+    }
+
+    fn charge_all(&mut self, bill: &Bill, now_unix_s: u64) -> Result<Vec<Count>, Overdrawn> {
+        if bill.is_closed() {
+            return Ok(Vec::new());
         }
+        let overdrawn = |rule, link: &Link, capability: &Capability| Overdrawn {
+            rule,
+            link: link.id().clone(),
+            capability: capability.to_string(),
+        };
         let mut new_counters: BTreeMap<&GrantId, usize> = BTreeMap::new();
-        for (link, at, _) in bounded() {
+        for (link, at, capability) in bill.uses() {
+            self.check(link, at, capability, now_unix_s)
+                .map_err(|rule| overdrawn(rule, link, capability))?;
             if self.counter(link, at, now_unix_s).is_none() {
                 *new_counters.entry(link.account()).or_default() += 1;
             }
         }
         let new_accounts = new_counters.keys().filter(|id| !self.accounts.contains_key(**id));
-        if self.accounts.len() + new_accounts.count() > ACCOUNTS_MAX
-            || !new_counters.iter().all(|(id, new)| self.has_room(id, *new, now_unix_s))
+        let is_full = self.accounts.len() + new_accounts.count() > ACCOUNTS_MAX
+            || !new_counters.iter().all(|(id, new)| self.has_room(id, *new, now_unix_s));
+        let is_new = |link: &Link| new_counters.contains_key(link.account());
+        if is_full && let Some((link, _, capability)) = bill.uses().find(|(link, ..)| is_new(link))
         {
-            return Err(Rule::LedgerFull);
+            return Err(overdrawn(Rule::LedgerFull, link, capability));
         }
         for account in new_counters.keys() {
             if let Some(counters) = self.accounts.get_mut(*account) {
                 counters.retain(|_, counter| !counter.is_stale(now_unix_s));
             }
         }
-        for (link, at, capability) in bounded() {
+        let mut changed = Vec::new();
+        for (link, at, capability) in bill.uses() {
             let account = self.accounts.entry(link.account().clone()).or_default();
             let counter = account.entry((link.id().clone(), at)).or_default();
             counter.expires_at_unix_s = capability.constraints().expires_at_unix_s();
@@ -116,9 +142,18 @@ impl Ledger {
                 let before = counter.windows.get(per).map_or(0, |window| window.number);
                 let number = per.window(now_unix_s).max(before);
                 counter.windows.insert(*per, Window { number, used });
+                changed.push(Count {
+                    account: link.account().clone(),
+                    link: link.id().clone(),
+                    capability: at,
+                    per: *per,
+                    window: number,
+                    used,
+                    expires_at_unix_s: counter.expires_at_unix_s,
+                });
             }
         }
-        Ok(())
+        Ok(changed)
     }
 
     /// Forgets all that was counted for an issued grant: it was revoked or is expired.
@@ -185,9 +220,12 @@ impl Ledger {
             let has_room = self.has_room(link.account(), 1, now_unix_s);
             return if has_room { Ok(()) } else { Err(Rule::LedgerFull) };
         };
-        for (per, uses_max) in bounds {
+        // The longest window first: that is how long there is to wait.
+        for (per, uses_max) in bounds.iter().rev() {
             if counter.used(*per, now_unix_s) >= *uses_max {
-                return Err(Rule::UsedUp { per: *per, uses_max: *uses_max });
+                let window = counter.windows.get(per).map_or(0, |window| window.number);
+                let until_unix_s = per.end_of(window);
+                return Err(Rule::UsedUp { per: *per, uses_max: *uses_max, until_unix_s });
             }
         }
         Ok(())

@@ -2,7 +2,7 @@
 //!
 //! A [`Capability`] names objects, rights and constraints. A [`Chain`] is how one came to its holder:
 //! links that each can only narrow. [`decide`] asks every link of a chain; what is used up is in a
-//! [`Ledger`], what was revoked in [`Revocations`]. [`Grants`] knows who holds what from whom, and
+//! [`Ledger`], what a request is to be charged on its [`Bill`], what was revoked in [`Revocations`]. [`Grants`] knows who holds what from whom, and
 //! refuses to grant more than is held. A [`Token`] carries a chain outside of Solo and is narrowed
 //! by whoever holds it ([`attenuate`]).
 //!
@@ -13,6 +13,7 @@
 //! ([`Authority::mint`], [`Authority::verify`]). Neither kind of token is taken for the other.
 
 mod authority;
+mod bill;
 mod bounds;
 mod capability;
 mod chain;
@@ -31,6 +32,7 @@ mod revocations;
 mod token;
 
 pub use authority::{Access, Authority, KeyError, MintError, Minted, TokenGrant};
+pub use bill::{Bill, Overdrawn};
 pub use capability::Capability;
 pub use chain::{CAPABILITIES_MAX, Chain, ChainError, GrantId, LINKS_MAX, Link};
 pub use constraint::{Constraints, Per, USES_MAX};

@@ -1,6 +1,7 @@
 //! Attacks on tokens for one service: forged, old, narrowed, widened, broken, huge. The model and the
 //! tokens that carry capabilities are attacked in the modules below.
 
+mod bills;
 mod bounds;
 mod decisions;
 mod grants;

@@ -50,9 +50,9 @@ fn a_ledger_is_bounded() {
     assert_eq!(decide(&chain, request, context).expect_err("full").rule, Rule::LedgerFull);
     let empty = Ledger::new();
     let allowed = decide(&chain, request, Context { ledger: &empty, ..context }).expect("allowed");
-    assert_eq!(ledger.charge(&allowed, NOW), Err(Rule::LedgerFull));
+    assert_eq!(charge(&mut ledger, &allowed, NOW), Err(Rule::LedgerFull));
     ledger.forget(&id("g7"));
-    assert_eq!(ledger.charge(&allowed, NOW), Ok(()));
+    assert_eq!(charge(&mut ledger, &allowed, NOW), Ok(()));
 }
 
 /// A chain may bring more than one new counter to an account.
@@ -84,8 +84,8 @@ fn new_counters_of_one_chain_are_counted_together() {
         decide(&chain, Request { object: &object, right: Right::Call }, context).expect("allowed")
     };
     let two = allowed(vec![attenuation("b1"), attenuation("b2")]);
-    assert_eq!(ledger.charge(&two, NOW), Err(Rule::LedgerFull));
-    assert_eq!(ledger.charge(&allowed(vec![attenuation("b1")]), NOW), Ok(()));
+    assert_eq!(charge(&mut ledger, &two, NOW), Err(Rule::LedgerFull));
+    assert_eq!(charge(&mut ledger, &allowed(vec![attenuation("b1")]), NOW), Ok(()));
 }
 
 #[test]

@@ -159,6 +159,9 @@ fn capabilities_are_read_strictly() {
         "call service:a/x uses=5/ever,6/ever",
         "call service:a/x uses=5/ever,",
         "call service:a/x uses=5/ever uses=5/ever",
+        "call service:a/x uses=5/1hour",
+        "call service:a/x uses=5/2h",
+        "call service:a/x uses=5/hour,6/1h",
         "call service:a/x until=1 until=2",
         "call service:a/x because=1",
         "call service:a/x until",
@@ -170,6 +173,9 @@ fn capabilities_are_read_strictly() {
     let text = "read,call service:a/x* tier=system until=1800000000 uses=10/second,500/ever";
     assert_eq!(capability(text).to_string(), text);
     assert_eq!(capability("call,read service:a/x/*").to_string(), "read,call service:a/x");
+    let short = capability("call service:a/x uses=4/1d,1/1s,3/1h,2/1m,5/ever");
+    let long = "call service:a/x uses=1/second,2/minute,3/hour,4/day,5/ever";
+    assert_eq!(short.to_string(), long);
     assert_eq!(
         Capability::new(ObjectPattern::any(ObjectKind::Volume), Rights::new()),
         Err(ModelError::NoRights)

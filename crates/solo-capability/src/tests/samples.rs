@@ -7,8 +7,8 @@ use proptest::sample::{select, subsequence};
 use solo_types::{NodeId, Right, Rights, ServiceId, Tier};
 
 use crate::{
-    Capability, Chain, Constraints, Context, GrantId, Ledger, Link, Object, ObjectPattern, Per,
-    Request, Revocations,
+    Allowed, Bill, Capability, Chain, Constraints, Context, GrantId, Ledger, Link, Object,
+    ObjectPattern, Per, Request, Revocations,
 };
 
 pub(super) const NOW: u64 = 1_800_000_000;
@@ -50,6 +50,17 @@ pub(super) fn allows(chain: &Chain, object: &Object, right: Right, now_unix_s: u
     let (ledger, revoked) = (Ledger::new(), Revocations::new());
     let context = Context { now_unix_s, ledger: &ledger, revoked: &revoked };
     crate::decide(chain, Request { object, right }, context).is_ok()
+}
+
+/// Charges what was allowed to a request of its own.
+pub(super) fn charge(
+    ledger: &mut Ledger,
+    allowed: &Allowed,
+    now_unix_s: u64,
+) -> Result<(), crate::Rule> {
+    let mut bill = Bill::new();
+    bill.add(allowed, |_| true);
+    ledger.charge(&mut bill, now_unix_s).map(drop).map_err(|overdrawn| overdrawn.rule)
 }
 
 /// Every object of the samples.

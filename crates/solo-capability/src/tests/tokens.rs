@@ -230,7 +230,7 @@ fn a_token_stands_for_the_chain_of_its_grant() {
         decide(chain, request, context)
     };
     let allowed = ask(&presented, &ledger).expect("within");
-    ledger.charge(&allowed, NOW).expect("the first");
+    charge(&mut ledger, &allowed, NOW).expect("the first");
     assert!(matches!(ask(&root, &ledger), Err(Refusal { rule: Rule::UsedUp { .. }, .. })));
     grants.revoke(&self::id("root"), None).expect("room");
     assert_eq!(grants.present(&token), Err(Rule::Revoked));
