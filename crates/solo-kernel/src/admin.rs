@@ -5,7 +5,7 @@
 //! from it.
 
 use solo_capability::{
-    Capability, Constraints, GrantId, ModelError, Object, ObjectKind, ObjectPattern,
+    Bill, Capability, Constraints, GrantId, ModelError, Object, ObjectKind, ObjectPattern,
 };
 use solo_types::{DEFAULT_TENANT, Problem, Right, Tier};
 
@@ -80,8 +80,9 @@ pub(crate) async fn give_to_old_services(
 fn is_in_force(holdings: &Holdings, token: &str) -> bool {
     let Ok(token) = holdings.verify(token.trim()) else { return false };
     // One of the things that only the owner has from the start.
-    Object::kernel("shutdown")
-        .is_ok_and(|object| holdings.check(&token, &object, Right::Execute).is_ok())
+    Object::kernel("shutdown").is_ok_and(|object| {
+        holdings.check(&token, &mut Bill::closed(), &object, Right::Execute).is_ok()
+    })
 }
 
 fn make(holdings: &Holdings) -> Result<(String, store::HeldRow), Problem> {
@@ -156,13 +157,13 @@ mod tests {
         assert_ne!(first, third);
         let object = Object::kernel("shutdown").expect("a name");
         let old = holdings.verify(first.trim()).expect("signed here");
-        holdings.check(&old, &object, Right::Execute).expect_err("revoked");
+        holdings.check(&old, &mut Bill::closed(), &object, Right::Execute).expect_err("revoked");
         // The root key was replaced: nothing that it signed is taken any more.
         fixture.authority = Authority::generate().private_key_bytes();
         let (holdings, fourth) = fixture.start().await;
         holdings.verify(third.trim()).expect_err("of another key");
         let token = holdings.verify(fourth.trim()).expect("signed here");
-        holdings.check(&token, &object, Right::Execute).expect("in force");
+        holdings.check(&token, &mut Bill::closed(), &object, Right::Execute).expect("in force");
     }
 
     #[tokio::test]

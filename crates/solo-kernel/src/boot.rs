@@ -241,6 +241,11 @@ async fn open(home: &Home, heart: Heart) -> Result<Arc<Kernel>, KernelError> {
         .await
         .map_err(|error| KernelError::Store(error.to_string()))?;
     holdings.restore(held, revoked);
+    let uses = store
+        .run(|t| store::load_uses(t, clock::unix_ms() / 1_000))
+        .await
+        .map_err(|error| KernelError::Store(error.to_string()))?;
+    holdings.restore_uses(uses);
     admin::ensure(home, &store, &holdings).await?;
     let all = tenants.all();
     let names: Vec<&str> = all.iter().map(|tenant| tenant.name.as_str()).collect();

@@ -6,7 +6,8 @@
 
 use std::sync::Arc;
 
-use solo_capability::{Object, ObjectKind, Refusal, Rule, Token};
+use parking_lot::Mutex;
+use solo_capability::{Bill, Capability, Object, ObjectKind, Refusal, Rule, Token};
 use solo_types::{Grant, Problem, ProblemKind, Right, SecretName, Tier};
 use tonic::metadata::MetadataMap;
 
@@ -14,6 +15,7 @@ use super::naming::tenant_of;
 use crate::audit::Entry;
 use crate::kernel::Kernel;
 use crate::service::Service;
+use crate::store;
 
 /// Reason of what is not allowed, and of what may not be there.
 const MISSING: &str = "RIGHT_MISSING";
@@ -75,6 +77,8 @@ pub(crate) struct Principal {
     name: String,
     /// What the client calls this request; empty: nothing.
     request_id: String,
+    /// What this request costs where uses are counted. Clones are of the same request.
+    bill: Arc<Mutex<Bill>>,
 }
 
 /// Reads who sent a request.
@@ -108,11 +112,11 @@ pub(super) fn bearer(
     }
     let token = kernel.holdings.verify(token.trim())?;
     // Whatever is asked, so that each operation answers the same to a token whose time is over.
-    kernel.holdings.check_in_force(&token, |_| true).map_err(over)?;
+    kernel.holdings.check_in_force(&token).map_err(over)?;
     let (name, tenant) = (kernel.holdings.name_of(&token), tenant_of(&token));
     let legal = |c: &char| c.is_ascii_alphanumeric() || "-_.:/".contains(*c);
     let request_id = request_id.chars().filter(legal).take(REQUEST_ID_CHARS_MAX).collect();
-    Ok(Principal { token, tenant, name, request_id })
+    Ok(Principal { token, tenant, name, request_id, bill: Arc::default() })
 }
 
 /// The request has no token.
@@ -149,7 +153,7 @@ impl Principal {
         Entry::new(&self.name, operation, object).request_id(&self.request_id)
     }
 
-    /// Decides now whether `right` on `object` is allowed.
+    /// Decides now whether `right` on `object` is allowed. What is counted is noted, see [`Self::pay`].
     ///
     /// # Errors
     /// Why not, and what it would take.
@@ -159,7 +163,26 @@ impl Principal {
         object: &Object,
         right: Right,
     ) -> Result<(), Problem> {
-        kernel.holdings.check(&self.token, object, right).map_err(Refusal::into_problem)
+        self.decide(kernel, object, right).map_err(Refusal::into_problem)
+    }
+
+    fn decide(&self, kernel: &Kernel, object: &Object, right: Right) -> Result<(), Refusal> {
+        kernel.holdings.check(&self.token, &mut self.bill.lock(), object, right)
+    }
+
+    /// Takes a use of each counted capability that let this request through, and answers when that is on
+    /// disk. Comes behind all that is asked about a request and before anything is done for it: a kernel
+    /// that is killed may have counted what it did not do, never the other way round. Once is enough; who
+    /// only answers leaves it to `Api::answer`.
+    ///
+    /// # Errors
+    /// Nothing is left, as others were faster; or the store failed.
+    pub(super) async fn pay(&self, kernel: &Kernel) -> Result<(), Problem> {
+        let counts = kernel.holdings.charge(&mut self.bill.lock())?;
+        if !counts.is_empty() {
+            kernel.store.run(move |t| store::put_uses(t, &counts)).await?;
+        }
+        Ok(())
     }
 
     /// Decides whether the kernel may be asked for this.
@@ -186,7 +209,8 @@ impl Principal {
     }
 
     /// Decides whether a service may be given these rights: nobody grants more than they hold, nor
-    /// what they may not pass on (C2). One that is not there yet is meant by its name.
+    /// what they may not pass on (C2), nor what is counted, as what services do is not. One that is not
+    /// there yet is meant by its name.
     ///
     /// # Errors
     /// As [`Self::check`], for the first one that is not held.
@@ -203,40 +227,47 @@ impl Principal {
                 Err(_) => named(tenant, name, Tier::User)?,
             };
             for right in grant.rights.iter().copied().chain([Right::Grant]) {
-                self.check(kernel, &object, right)?;
+                kernel
+                    .holdings
+                    .check(&self.token, &mut Bill::closed(), &object, right)
+                    .map_err(Refusal::into_problem)?;
             }
         }
         Ok(())
     }
 
-    /// Decides whether code may be stored for a tenant (none: for any): by who could make a service of it.
+    /// Decides whether code may be stored for a tenant: by who could make a service of it. That is what is
+    /// counted then; to store code takes a use of the right to do that alone.
     ///
     /// # Errors
     /// As [`Self::check`].
-    pub(super) fn may_bring_code(
-        &self,
-        kernel: &Kernel,
-        tenant: Option<&str>,
-    ) -> Result<(), Problem> {
-        let could = kernel.holdings.check_in_force(&self.token, |capability| {
+    pub(super) fn may_bring_code(&self, kernel: &Kernel, tenant: &str) -> Result<(), Problem> {
+        let is_artifact = |capability: &Capability| {
+            capability.objects().kind() == ObjectKind::Artifact
+                && capability.rights().contains(&Right::Write)
+        };
+        let wanted = |capability: &Capability| {
             let (kind, rights) = (capability.objects().kind(), capability.rights());
-            match kind {
-                ObjectKind::Service => {
-                    tenant.is_none_or(|tenant| capability.objects().may_be_of(tenant))
-                        && (rights.contains(&Right::Deploy) || rights.contains(&Right::Update))
-                }
-                ObjectKind::Artifact => rights.contains(&Right::Write),
-                _ => false,
-            }
-        });
-        could.map_err(|rule| match rule.reason() {
-            MISSING => Problem::new(
+            let makes = rights.contains(&Right::Deploy) || rights.contains(&Right::Update);
+            let is_its = kind == ObjectKind::Service && capability.objects().may_be_of(tenant);
+            (is_its && makes) || is_artifact(capability)
+        };
+        let mut bill = self.bill.lock();
+        let could = kernel.holdings.check_any(&self.token, &mut bill, wanted, is_artifact);
+        could.map_err(|rule| match (rule, rule.reason()) {
+            (Rule::UsedUp { .. } | Rule::LedgerFull, reason) => Problem::new(
+                ProblemKind::ResourceExhausted,
+                reason,
+                "the uses of what allows to store code are used up",
+            )
+            .remedy("ask for a new token, or wait for the next window (`solo token inspect`)"),
+            (_, MISSING) => Problem::new(
                 ProblemKind::PermissionDenied,
                 MISSING,
                 "the token allows neither to deploy nor to update any service",
             )
             .remedy("ask for a token with the right `deploy` or `update`"),
-            _ => over(rule),
+            (rule, _) => over(rule),
         })
     }
 
@@ -289,31 +320,35 @@ impl Principal {
             Err(problem) => {
                 // What is no legal name is nobody's.
                 let Ok(object) = named(tenant, name, Tier::User) else { return Err(problem) };
-                let checked = kernel.holdings.check(&self.token, &object, right);
+                let checked = self.decide(kernel, &object, right);
                 return Err(checked.map_or_else(|refusal| refused(text, refusal), |()| problem));
             }
         };
-        kernel
-            .holdings
-            .check(&self.token, &object_of(&service)?, right)
+        self.decide(kernel, &object_of(&service)?, right)
             .map_err(|refusal| refused(text, refusal))?;
         Ok(service)
     }
 
     /// Whether the principal may read about `service`.
     pub(super) fn may_read(&self, kernel: &Kernel, service: &Service) -> bool {
-        object_of(service)
-            .is_ok_and(|object| kernel.holdings.check(&self.token, &object, Right::Read).is_ok())
+        object_of(service).is_ok_and(|object| self.decide(kernel, &object, Right::Read).is_ok())
     }
 
     /// Whether the principal may read about what has, or had, this name.
     pub(super) fn may_read_name(&self, kernel: &Kernel, tenant: &str, name: &str) -> bool {
         match kernel.service(tenant, name) {
             Ok(service) => self.may_read(kernel, &service),
-            Err(_) => named(tenant, name, Tier::User).is_ok_and(|object| {
-                kernel.holdings.check(&self.token, &object, Right::Read).is_ok()
-            }),
+            Err(_) => named(tenant, name, Tier::User)
+                .is_ok_and(|object| self.decide(kernel, &object, Right::Read).is_ok()),
         }
+    }
+
+    /// Notes a use of everything that lets the principal read about services: for a stream about many.
+    pub(super) fn note_reading(&self, kernel: &Kernel) {
+        kernel.holdings.note_each(&self.token, &mut self.bill.lock(), |capability| {
+            capability.objects().kind() == ObjectKind::Service
+                && capability.rights().contains(&Right::Read)
+        });
     }
 
     /// Whether a stream about `service` that was opened before may go on.
@@ -324,13 +359,13 @@ impl Principal {
             Ok(named) if named.id != service.id => return Err(missing(name, Right::Read)),
             _ => {}
         }
-        let checked = kernel.holdings.check(&self.token, &object_of(service)?, Right::Read);
+        let checked = self.decide(kernel, &object_of(service)?, Right::Read);
         checked.map_err(|refusal| refused(name, refusal))
     }
 
     /// Whether the token is in force at all.
     pub(super) fn still_there(&self, kernel: &Kernel) -> Result<(), Problem> {
-        kernel.holdings.check_in_force(&self.token, |_| true).map_err(over)
+        kernel.holdings.check_in_force(&self.token).map_err(over)
     }
 }
 

@@ -59,6 +59,7 @@ pub(super) async fn call(
         timeout_ms: 0,
         trace_id: trace.as_bytes().to_vec(),
     };
+    principal.pay(&kernel).await?;
     let own = Duration::from_millis(timeout_ms);
     let patience = carried.timeout.map_or(own, |theirs| theirs.min(own));
     let mut response = call_within(&kernel, &service, message, patience)
@@ -130,6 +131,7 @@ pub(super) async fn send(
         input,
         trace_id: trace.as_bytes().to_vec(),
     };
+    principal.pay(&kernel).await?;
     let patience = carried.timeout.map_or(HOLD_MAX, |theirs| theirs.min(HOLD_MAX));
     send_within(&kernel, &service, message, patience)
         .await

@@ -70,6 +70,7 @@ async fn mint(
         let proposal = Proposal { id: id()?, holder, capabilities };
         return explain::dry_run(&kernel, &principal, proposal).await;
     }
+    principal.pay(&kernel).await?;
     let entry = principal.entry("grant", &object(&request));
     to_the_end(async move {
         let minted = kernel.holdings.mint(&capabilities)?;
@@ -141,11 +142,6 @@ fn capabilities(
             Problem::invalid("INVALID_CAPABILITY", "capabilities", &error.to_string())
                 .remedy("write `RIGHTS OBJECT`, for example `deploy,read service:default/ci-*`")
         })?;
-        if !capability.constraints().uses_max().is_empty() {
-            return Err(
-                Problem::unimplemented("counting the uses of a token").field("capabilities")
-            );
-        }
         let constraints = capability.constraints().intersection(&until);
         Ok(capability.with_constraints(constraints))
     };
@@ -208,6 +204,7 @@ async fn end(
         )
         .remedy("ask the owner, or who made the grant"));
     }
+    principal.pay(&kernel).await?;
     to_the_end(async move {
         let entry = principal.entry("revoke", id.as_str());
         kernel.audit.append(entry).await?;

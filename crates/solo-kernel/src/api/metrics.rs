@@ -62,17 +62,20 @@ impl Listener for Connections {
 }
 
 /// Figures name all services, so that they are for who may read `kernel:metrics`.
-fn check(kernel: &Kernel, headers: &HeaderMap) -> Result<(), Problem> {
+async fn check(kernel: &Kernel, headers: &HeaderMap) -> Result<(), Problem> {
     let authorization = headers.get(header::AUTHORIZATION).ok_or_else(access::missing_token)?;
     let text = authorization.to_str().unwrap_or_default();
-    access::bearer(kernel, text, "")?.ask(kernel, Operation::Metrics)
+    let principal = access::bearer(kernel, text, "")?;
+    principal.ask(kernel, Operation::Metrics)?;
+    principal.pay(kernel).await
 }
 
 async fn text(State(kernel): State<Arc<Kernel>>, headers: HeaderMap) -> Response {
-    if let Err(problem) = check(&kernel, &headers) {
+    if let Err(problem) = check(&kernel, &headers).await {
         super::stranger(&kernel, "metrics", &problem).await;
         let code = match problem.kind {
             ProblemKind::Unauthenticated => StatusCode::UNAUTHORIZED,
+            ProblemKind::ResourceExhausted => StatusCode::TOO_MANY_REQUESTS,
             _ => StatusCode::FORBIDDEN,
         };
         return (code, [(header::WWW_AUTHENTICATE, "Bearer")], format!("{problem}\n"))

@@ -125,7 +125,13 @@ impl Api {
             Ok(principal) => {
                 let asking = principal.clone();
                 let kernel = Arc::clone(&self.kernel);
-                let outcome = work(kernel, principal, request.into_inner()).await;
+                let mut outcome = work(kernel, principal, request.into_inner()).await;
+                // What was only read has not been paid for yet.
+                if outcome.as_ref().err().is_none_or(|problem| !is_kept_out(problem))
+                    && let Err(problem) = asking.pay(&self.kernel).await
+                {
+                    outcome = Err(problem);
+                }
                 if let Err(problem) = &outcome
                     && is_refusal(problem)
                     && !AUDIT_THEMSELVES.contains(&method)
@@ -172,6 +178,12 @@ async fn stranger(kernel: &Kernel, operation: &str, problem: &Problem) {
 /// Whether somebody was not let through.
 fn is_refusal(problem: &Problem) -> bool {
     matches!(problem.kind, ProblemKind::Unauthenticated | ProblemKind::PermissionDenied)
+}
+
+/// Whether somebody was not let through, or not any more.
+fn is_kept_out(problem: &Problem) -> bool {
+    let by_uses = |rule: &str| ["USES_EXCEEDED", "TOO_MANY_COUNTERS"].contains(&rule);
+    is_refusal(problem) || by_uses(&problem.reason)
 }
 
 /// Runs an operation to its end in a task of its own.

@@ -56,6 +56,7 @@ pub(super) async fn deploy(
         // Maps are encoded in any order: the fingerprint takes the sorted, checked form. The key is
         // part of it, which does no harm: it is the same for the requests that are compared.
         let print = blake3::hash(format!("{spec:?}").as_bytes()).to_hex().to_string();
+        principal.pay(&kernel).await?;
         Ok((tenant, spec, print))
     };
     let outcome = match checked.await {
@@ -134,6 +135,7 @@ pub(super) async fn update(
         }
         let print = blake3::hash(format!("{spec:?} {strategy:?}").as_bytes()).to_hex().to_string();
         spec.idempotency_key = service::tenant_key(&service.tenant, &spec.idempotency_key);
+        principal.pay(&kernel).await?;
         Ok((service, spec, strategy, print))
     };
     let outcome = match checked.await {
@@ -183,7 +185,12 @@ pub(super) async fn kill(
 ) -> Result<v1::KillResponse, Problem> {
     let object = clip(&principal.label(&request.name));
     let entry = principal.entry("kill", &object).detail("force", request.force);
-    let service = match principal.service_for(&kernel, &request.name, Right::Kill) {
+    let checked = async {
+        let service = principal.service_for(&kernel, &request.name, Right::Kill)?;
+        principal.pay(&kernel).await?;
+        Ok::<_, Problem>(service)
+    };
+    let service = match checked.await {
         Ok(service) => service,
         Err(problem) => {
             audit_refusal(&kernel, entry, &problem).await;
@@ -213,6 +220,7 @@ pub(super) async fn shutdown(
             format!("timeout_ms is {timeout_ms}, more than {}", bounds::SHUTDOWN_TIMEOUT_MS_MAX);
         return Err(Problem::invalid("INVALID_TIMEOUT", "timeout_ms", &rule));
     }
+    principal.pay(&kernel).await?;
     let services = u32::try_from(kernel.registry.count()).unwrap_or(u32::MAX);
     let entry = principal.entry("shutdown", "node").detail("timeout_ms", timeout_ms);
     kernel.audit.append(entry).await?;

@@ -36,6 +36,7 @@ async fn put(
     kernel.check_open()?;
     let (tenant, name) = checked(&kernel, principal, &request.name)?;
     let value = Secret::new(solo_api::secret_value(&mut request)?);
+    principal.pay(&kernel).await?;
     let principal = principal.clone();
     to_the_end(async move {
         let own = tenant.name.as_str();
@@ -106,6 +107,7 @@ async fn forget(
 ) -> Result<v1::RemoveSecretResponse, Problem> {
     kernel.check_open()?;
     let (tenant, name) = checked(&kernel, principal, name)?;
+    principal.pay(&kernel).await?;
     let principal = principal.clone();
     to_the_end(async move {
         let own = tenant.name.as_str();

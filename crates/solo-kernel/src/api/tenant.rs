@@ -41,6 +41,7 @@ async fn put(
         let there = kernel.tenants.find(name.as_str());
         let right = if there.is_some() { Right::Update } else { Right::Deploy };
         principal.may_tenant(&kernel, name.as_str(), right)?;
+        principal.pay(&kernel).await?;
         let before = there.as_ref().map_or(Quotas::OF_A_NEW_TENANT, |tenant| tenant.quotas());
         let quotas = solo_api::quotas_after(before, request.quotas.unwrap_or_default());
         let entry = solo_api::quotas_details(&quotas)
@@ -136,6 +137,7 @@ async fn end(
 ) -> Result<v1::RemoveTenantResponse, Problem> {
     kernel.check_open()?;
     principal.may_tenant(&kernel, &name, Right::Kill)?;
+    principal.pay(&kernel).await?;
     to_the_end(async move {
         let _change = kernel.tenants.changing.lock().await;
         let removal = kernel.tenants.begin_removal(&name)?;

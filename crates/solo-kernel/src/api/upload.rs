@@ -39,8 +39,6 @@ async fn receive(
     mut stream: Streaming<v1::UploadArtifactRequest>,
 ) -> Result<v1::UploadArtifactResponse, Problem> {
     kernel.check_open()?;
-    // Whose it is says the header: who may bring no code at all is not listened to.
-    principal.may_bring_code(&kernel, None)?;
     let Some(Part::Header(header)) = next(&mut stream).await? else {
         return Err(Problem::invalid(
             "MISSING_HEADER",
@@ -53,7 +51,8 @@ async fn receive(
         if header.digest.is_empty() { None } else { Some(header.digest.parse()?) };
     let named = (!header.tenant.is_empty()).then_some(header.tenant.as_str());
     let tenant = named.unwrap_or(principal.tenant());
-    principal.may_bring_code(&kernel, Some(tenant))?;
+    principal.may_bring_code(&kernel, tenant)?;
+    principal.pay(&kernel).await?;
     let tenant = kernel.tenants.named(tenant)?;
     let mut upload = tenant.artifacts.begin(header.size_bytes).await?;
     while let Some(part) = next(&mut stream).await? {

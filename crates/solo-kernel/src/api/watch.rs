@@ -55,7 +55,7 @@ pub(super) async fn watch(
     request: v1::WatchRequest,
 ) -> Result<WatchStream, Problem> {
     let watching = watching(&principal, &request)?;
-    let scope = scope(&kernel, principal, &request.service)?;
+    let scope = scope(&kernel, principal.clone(), &request.service)?;
     let position = match request.tail {
         Some(_) if request.cursor > 0 => {
             let rule = "`tail` and `cursor` exclude each other";
@@ -81,6 +81,8 @@ pub(super) async fn watch(
         )
         .remedy("end watches that are not needed")
     })?;
+    // One use for the stream, however long it is.
+    principal.pay(&kernel).await?;
     let (out, stream) = mpsc::channel(STREAM_MAX);
     // Ends with the stream: every send fails once the client has gone, and so does the wait.
     tokio::spawn(async move {
@@ -129,6 +131,7 @@ fn scope(kernel: &Kernel, principal: Principal, glob: &str) -> Result<Scope, Pro
         return Ok(Scope::One(principal, service));
     }
     principal.still_there(kernel)?;
+    principal.note_reading(kernel);
     Ok(Scope::Some(principal))
 }
 

@@ -2,9 +2,10 @@
 //!
 //! Keeps the grants of the node in memory, as the store has them, and the tokens whose signatures were
 //! checked. Decides each time anew, so that what was revoked a moment ago allows nothing. Writes
-//! nothing: who grants and revokes does.
+//! nothing: who grants, revokes and pays for uses does.
 
 mod asking;
+mod counting;
 mod rows;
 mod services;
 
@@ -13,8 +14,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use solo_capability::{
-    Authority, Capability, Chain, Context, Denial, GrantError, GrantId, GrantRecord, Grants,
-    Ledger, Link, Minted, Object, Proposal, Refusal, Request, RevocationsFull, Rule, Token, decide,
+    Authority, Bill, Capability, Chain, Context, Denial, GrantError, GrantId, GrantRecord, Grants,
+    Ledger, Link, Minted, Object, Proposal, Refusal, Request, RevocationsFull, Rule, Token,
 };
 use solo_types::{Problem, Right};
 use tokio::sync::watch;
@@ -49,6 +50,13 @@ pub(crate) struct Holdings {
 struct Granted {
     grants: Grants,
     ledger: Ledger,
+}
+
+impl Granted {
+    /// What decisions depend on.
+    fn context(&self, now_unix_s: u64) -> Context<'_> {
+        Context { now_unix_s, ledger: &self.ledger, revoked: self.grants.revoked() }
+    }
 }
 
 impl Holdings {
@@ -86,18 +94,13 @@ impl Holdings {
     /// Checks the signatures of a token, or remembers that they were.
     ///
     /// # Errors
-    /// It is no token of this node, or one that this build cannot hold to its bounds.
+    /// It is no token of this node.
     pub(crate) fn verify(&self, token: &str) -> Result<Arc<Token>, Problem> {
         let key = *blake3::hash(token.as_bytes()).as_bytes();
         if let Some(known) = self.verified.lock().get(&key) {
             return Ok(Arc::clone(known));
         }
-        let token = self.authority.verify_token(token).map_err(Denial::into_problem)?;
-        let all = || token.links().iter().flat_map(|link| link.capabilities());
-        if all().any(|capability| !capability.constraints().uses_max().is_empty()) {
-            return Err(Problem::unimplemented("counting the uses of a token"));
-        }
-        let token = Arc::new(token);
+        let token = Arc::new(self.authority.verify_token(token).map_err(Denial::into_problem)?);
         let mut verified = self.verified.lock();
         if verified.len() >= VERIFIED_MAX {
             verified.clear();
@@ -106,37 +109,31 @@ impl Holdings {
         Ok(token)
     }
 
-    /// Decides now whether a token allows `right` on `object`.
+    /// Decides now whether a token allows `right` on `object`, and notes on the bill of the request what
+    /// that costs.
     ///
     /// # Errors
     /// Why not, and what it would take.
     pub(crate) fn check(
         &self,
         token: &Token,
+        bill: &mut Bill,
         object: &Object,
         right: Right,
     ) -> Result<(), Refusal> {
         let request = Request { object, right };
-        let now_unix_s = now_unix_s();
-        let mut granted = self.granted.lock();
-        let Granted { grants, ledger } = &mut *granted;
+        let granted = self.granted.lock();
         let refuse = |rule| Refusal { rule, link: None, right, object: object.clone() };
-        let chain = grants.present(token).map_err(refuse)?;
-        let context = Context { now_unix_s, ledger, revoked: grants.revoked() };
-        let allowed = decide(&chain, request, context)?;
-        ledger.charge(&allowed, now_unix_s).map_err(refuse)
+        let chain = granted.grants.present(token).map_err(refuse)?;
+        bill.decide(&chain, request, granted.context(now_unix_s())).map(drop)
     }
 
-    /// Decides now whether a token is in force and each of its hands has left something that is
-    /// `wanted`. Narrower than that nothing is asked: for what changes nothing by itself.
+    /// Decides now whether a token is in force and each of its hands has left something. Narrower than
+    /// that nothing is asked: for what changes nothing by itself.
     ///
     /// # Errors
     /// The rule that stands against it.
-    pub(crate) fn check_in_force(
-        &self,
-        token: &Token,
-        wanted: impl Fn(&Capability) -> bool,
-    ) -> Result<(), Rule> {
+    pub(crate) fn check_in_force(&self, token: &Token) -> Result<(), Rule> {
         let now_unix_s = now_unix_s();
         let granted = self.granted.lock();
         let chain = granted.grants.present(token)?;
@@ -144,13 +141,9 @@ impl Holdings {
             if granted.grants.revoked().contains(link.id()) {
                 return Err(Rule::Revoked);
             }
-            let in_time = |c: &&Capability| !c.constraints().is_expired(now_unix_s);
-            let mut left = link.capabilities().iter().filter(in_time).peekable();
-            if left.peek().is_none() {
+            let in_time = |c: &Capability| !c.constraints().is_expired(now_unix_s);
+            if !link.capabilities().iter().any(in_time) {
                 return Err(Rule::Expired { at_unix_s: link.expires_at_unix_s().unwrap_or(0) });
-            }
-            if !left.any(&wanted) {
-                return Err(Rule::Object);
             }
         }
         Ok(())
@@ -302,6 +295,7 @@ impl Holdings {
         for id in granted.grants.prune(now_unix_s) {
             granted.ledger.forget(&id);
         }
+        granted.ledger.sweep(now_unix_s);
     }
 }
 

@@ -38,7 +38,9 @@ impl Holdings {
         })?;
         let internal = |error: &dyn std::fmt::Display| Problem::internal(error.to_string());
         let lasting = |link: &Arc<Link>| {
-            let capabilities = link.capabilities().iter();
+            // Nobody counts what services do, so that what is counted is not theirs.
+            let uncounted = |c: &&Capability| c.constraints().uses_max().is_empty();
+            let capabilities = link.capabilities().iter().filter(uncounted);
             let capabilities =
                 capabilities.map(|c| c.clone().with_constraints(Constraints::default()));
             Link::attenuation(link.id().clone(), link.account().clone(), capabilities.collect())

@@ -1,4 +1,5 @@
-//! Desired state on disk: services, their revisions, compiled artifacts, idempotency keys, grants, secrets.
+//! Desired state on disk: services, their revisions, compiled artifacts, idempotency keys, grants and how
+//! often they were used, secrets.
 //!
 //! One thread owns the SQLite connection (WAL, `synchronous=FULL`). Jobs that wait at the same time
 //! share one transaction and one sync to disk (group commit); each has a savepoint of its own, so
@@ -10,6 +11,7 @@ mod rows;
 mod schema;
 mod secrets;
 mod tenants;
+mod uses;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -36,6 +38,7 @@ pub(crate) use tenants::{TenantRow, delete_tenant, load_tenants, put_tenant, was
 pub(crate) use secrets::{
     SecretRow, count_secrets, delete_secret, find_secrets, list_secrets, put_secret,
 };
+pub(crate) use uses::{UsesRow, load_uses, put_uses};
 
 /// Jobs that may wait for the thread. Each API operation has at most one, so this bounds the
 /// operations that wait for the disk; beyond it they wait for room.

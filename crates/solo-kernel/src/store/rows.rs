@@ -400,6 +400,7 @@ pub(crate) fn forget_old(connection: &Connection, now: u64) -> Result<Vec<Servic
         params![signed(now.saturating_sub(IDEMPOTENCY_TTL_MS)), signed(IDEMPOTENCY_ROWS_MAX)],
     )?;
     super::held::forget_expired(connection, now / 1_000)?;
+    super::uses::forget_uses(connection, now / 1_000)?;
     let mut statement = connection.prepare(
         "DELETE FROM services WHERE killed = 1 AND id NOT IN
              (SELECT id FROM services WHERE killed = 1 ORDER BY updated_at DESC LIMIT ?1)

@@ -100,6 +100,22 @@ CREATE TABLE compiled (
 ) STRICT;
 ";
 
+/// Since version 4. What is used up of capabilities that bound their uses.
+const USES: &str = "
+CREATE TABLE uses (
+    account     TEXT NOT NULL REFERENCES grants (id) ON DELETE CASCADE,
+    link        TEXT NOT NULL,              -- the grant, or an attenuation of it
+    capability  INTEGER NOT NULL,           -- its place there
+    per         TEXT NOT NULL,              -- second, minute, hour, day, ever
+    period      INTEGER NOT NULL,           -- whole seconds, minutes, hours, days since 1970; 0: ever
+    used        INTEGER NOT NULL,           -- in that period
+    expires_at  INTEGER,                    -- Unix seconds; of the capability
+    ends_at     INTEGER,                    -- Unix seconds from which on it need not be kept
+    PRIMARY KEY (account, link, capability, per)
+) STRICT;
+CREATE INDEX uses_ends_at ON uses (ends_at);
+";
+
 /// What only makes questions fast; made where it is missing, so that it needs no new version. Every
 /// deployment asks for the revisions of a name, every sweep for the oldest keys.
 const INDEXES: &str = "
@@ -122,6 +138,7 @@ pub(super) fn prepare(connection: &mut Connection) -> Result<(), StoreError> {
             transaction.execute_batch(GRANTS)?;
             transaction.execute_batch(SECRETS)?;
             transaction.execute_batch(TENANTS)?;
+            transaction.execute_batch(USES)?;
             transaction.execute_batch(INDEXES)?;
             transaction.execute(
                 "INSERT INTO meta (key, value)
@@ -141,6 +158,7 @@ pub(super) fn prepare(connection: &mut Connection) -> Result<(), StoreError> {
                 transaction.execute_batch(SECRETS)?;
             }
             transaction.execute_batch(TENANTS)?;
+            transaction.execute_batch(USES)?;
             transaction.execute_batch(INDEXES)?;
             transaction.pragma_update(None, "user_version", VERSION)?;
             transaction.commit()?;

@@ -159,7 +159,7 @@ mod tests {
             let connection = Connection::open(&path).expect("opened");
             connection
                 .execute_batch(&format!(
-                    "DROP TABLE secrets; DROP TABLE tenants; {} PRAGMA user_version = {version};",
+                    "DROP TABLE uses; DROP TABLE secrets; DROP TABLE tenants; {} PRAGMA user_version = {version};",
                     if version == 1 { "DROP TABLE grants; DROP TABLE revoked;" } else { "" }
                 ))
                 .expect("as it was");

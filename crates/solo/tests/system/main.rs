@@ -26,3 +26,4 @@ mod survival;
 mod tenants;
 mod tls;
 mod updates;
+mod uses;
