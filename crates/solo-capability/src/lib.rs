@@ -8,9 +8,6 @@
 //!
 //! Rights come from the first link alone, and each further one is intersected with it. What widens
 //! is no part of the design.
-//!
-//! Beside it, as long as the kernel uses them: tokens for one service with checks in Datalog
-//! ([`Authority::mint`], [`Authority::verify`]). Neither kind of token is taken for the other.
 
 mod authority;
 mod bill;
@@ -31,7 +28,7 @@ mod reach;
 mod revocations;
 mod token;
 
-pub use authority::{Access, Authority, KeyError, MintError, Minted, TokenGrant};
+pub use authority::{Authority, KeyError, Minted};
 pub use bill::{Bill, Overdrawn};
 pub use capability::Capability;
 pub use chain::{CAPABILITIES_MAX, Chain, ChainError, GrantId, LINKS_MAX, Link};
