@@ -6,7 +6,7 @@ export CARGO_TARGET_DIR ?= $(CURDIR)/target
 export PATH := $(HOME)/.cache/solo-tools/bin:$(HOME)/.cache/solo-tools/node_modules/.bin:$(HOME)/.cargo/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build guests demo test bench soak soak-quick lint
+.PHONY: help setup build guests demo test bench soak soak-quick fuzz lint
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -42,7 +42,11 @@ soak: build guests ## Crashes, kills and storms for an hour (SOAK_MINUTES=N: for
 soak-quick: build guests ## The same for two minutes
 	"$(CARGO_TARGET_DIR)/release/solo-bench" soak --minutes 2
 
+fuzz: setup ## Random and hostile tokens, capabilities and requests for ten minutes (FUZZ_SECONDS=N: for N seconds)
+	@scripts/fuzz.sh
+
 lint: ## What CI checks beside the tests
 	cargo fmt --all --check
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --workspace --all-targets --release -- -D warnings
 	cargo xtask tidy
