@@ -54,6 +54,7 @@ const GUESTS: &[Guest] = &[
     Guest { name: "parent", source: Source::Rust },
     Guest { name: "pinger", source: Source::Rust },
     Guest { name: "pool", source: Source::Rust },
+    Guest { name: "reacher", source: Source::Rust },
     Guest { name: "refuse-on-init", source: Source::Rust },
     Guest { name: "retry-on-init", source: Source::Rust },
     Guest { name: "watcher", source: Source::Rust },

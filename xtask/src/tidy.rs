@@ -3,6 +3,7 @@
 //! Reads the work tree and `cargo metadata`; changes nothing and runs nothing else. Findings are of
 //! two kinds: errors, which fail the run, and notes, which a person should look at now and then.
 
+mod claims;
 mod documents;
 mod layers;
 mod source;
@@ -61,6 +62,7 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
         .context("failed to run `cargo metadata`")?;
     layers::check(&layers::crates(&metadata), &mut findings);
     documents::check(&files, &mut findings);
+    claims::check(&files, &mut findings);
     report(&files, &findings)
 }
 

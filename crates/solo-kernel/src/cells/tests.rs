@@ -166,11 +166,17 @@ impl InstanceReports for Heard {
     }
 }
 
+fn report_of(sequence: u64, report: Report) -> wire::ReportsResponse {
+    let report = Some(report);
+    wire::ReportsResponse { sequence, at_unix_ms: 1, report, ..wire::ReportsResponse::default() }
+}
+
 #[tokio::test]
 async fn reports_become_records_and_changes() {
     let directory = tempfile::tempdir().expect("tempdir");
     let monitor = Monitor::open(directory.path().join("records.jsonl")).expect("open");
     monitor.name_service("0000beef-1", "worker");
+    monitor.name_service("0000beef-2", "acme/worker");
     let child = "0000beef-9-1.2";
     let report = |sequence, report| wire::ReportsResponse {
         sequence,
@@ -187,10 +193,18 @@ async fn reports_become_records_and_changes() {
         message: "one more".into(),
     };
     let line = wire::Log { message: "hello".into(), ..wire::Log::default() };
+    let of_another = |sequence, report| wire::ReportsResponse {
+        service: "0000beef-2".into(),
+        ..report_of(sequence, report)
+    };
     let reports = vec![
-        report(1, Some(Report::Log(line))),
-        report(2, Some(Report::Violation(violation))),
-        report(3, Some(Report::State(change))),
+        report(1, Some(Report::Log(line.clone()))),
+        report(2, Some(Report::Violation(violation.clone()))),
+        report(3, Some(Report::State(change.clone()))),
+        // About what it does not host: a cell that lies.
+        of_another(5, Report::Log(line)),
+        of_another(6, Report::Violation(violation)),
+        of_another(7, Report::State(change)),
         // Of a newer protocol.
         report(4, None),
     ];
@@ -204,6 +218,8 @@ async fn reports_become_records_and_changes() {
     let filter = Filter { service: "worker".into(), logs: true, events: true };
     let page = monitor.read(&filter, &mut Position::default(), 10);
     assert_eq!(page.records.len(), 3);
+    let everything = Filter { service: String::new(), logs: true, events: true };
+    assert_eq!(monitor.read(&everything, &mut Position::default(), 10).records.len(), 3);
     assert!(page.records.iter().all(|record| record.instance == child), "{page:?}");
     assert_eq!(monitor.last_report("inc"), 3);
 }

@@ -34,7 +34,7 @@ async fn rows_that_were_changed() {
     assert_eq!(owner.json_call("mine", "add", "[1, 2]").await.as_deref(), Ok("3"));
 }
 
-/// Rotation of the root key, as SECURITY.md describes it, after somebody had read it.
+/// Rotation of the root key, as docs/security.md describes it, after somebody had read it.
 #[tokio::test]
 async fn a_root_key_that_was_read_is_replaced() {
     let mut solo = Solo::start().await;

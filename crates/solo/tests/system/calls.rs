@@ -181,3 +181,31 @@ async fn a_call_gives_up_at_its_deadline() {
     let problem = solo_api::problem_from_status(&answer.expect_err("too late"));
     assert_eq!(problem.reason, "TIMEOUT");
 }
+
+/// C4: nothing of the host is given, and each attempt is answered.
+#[tokio::test]
+async fn a_guest_reaches_nothing_of_the_host() {
+    let solo = Solo::start().await;
+    let client = solo.answering().await;
+    let api = solo.addresses()["api"].as_str().expect("an address").to_owned();
+    let (_, port) = api.rsplit_once(':').expect("a port");
+    // Somebody listens there.
+    tokio::net::TcpStream::connect(&api).await.expect("it can be reached");
+    let mut request = deploy("reacher", guest_bytes("reacher"));
+    request.arguments = vec![port.to_owned()];
+    client.deploy(request).await.expect("deploy");
+    let said: Vec<String> = eventually("it has tried everything", || async {
+        let lines = solo.json_lines(&["logs", "reacher"]);
+        let said = lines.iter().filter_map(|line| line["message"].as_str().map(str::to_owned));
+        let said: Vec<String> = said.collect();
+        said.iter().any(|line| line.starts_with("http: ")).then_some(said)
+    })
+    .await;
+    for what in
+        ["files", "environment", "input", "connect", "listen", "datagram", "resolve", "http"]
+    {
+        let line = said.iter().find(|line| line.starts_with(&format!("{what}: ")));
+        let line = line.unwrap_or_else(|| panic!("nothing about {what}: {said:?}"));
+        assert!(!line.ends_with(": reached"), "{line}");
+    }
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 use solo_api::{Client, v1};
 use solo_types::{Problem, ProblemKind};
 
-use crate::harness::{ADDER, Requests, Solo, deploy, eventually, guest_bytes};
+use crate::harness::{ADDER, Requests, Solo, deploy, eventually};
 
 async fn grant(client: &Client, service: &str, rights: &[v1::Right], ttl: u64) -> String {
     let request = v1::GrantCapabilityRequest {
@@ -359,41 +359,4 @@ async fn references_die_with_the_grants_they_come_from() {
         assert!(denied("pinger").await, "{what}");
         assert!(!denied("pinger-two").await, "{what}");
     }
-}
-
-/// C2: the root key is rotated by removing it: all tokens that it signed end, the owner gets another, and
-/// services go on with what they were given.
-#[tokio::test]
-async fn the_root_key_is_rotated_by_removing_it() {
-    let solo = Solo::start().await;
-    let owner = solo.answering().await;
-    owner.deploy(deploy("counter", guest_bytes("counter"))).await.expect("deploy");
-    let mut pinger = deploy("pinger", guest_bytes("pinger"));
-    pinger.capabilities = vec![v1::CapabilityRequest {
-        object: "service:counter".to_owned(),
-        rights: vec![v1::Right::Call.into()],
-    }];
-    owner.deploy(pinger).await.expect("deploy");
-    let made = solo.json(&["token", "mint", "counter", "call", "--ttl", "1h"]);
-    let token = made["token"].as_str().expect("a token");
-    let agent = solo.answering().await.with_token(token).expect("a token");
-    agent.call("counter", "add 1").await.expect("before");
-    let key = solo.home().join("keys/root.key");
-    std::fs::remove_file(&key).expect("remove");
-    solo.kill_process("kernel").await;
-    let new_owner = eventually("the owner has another token", || async {
-        let client = solo.answering().await;
-        client.status("counter").await.is_ok().then_some(client)
-    })
-    .await;
-    for old in [&agent, &owner] {
-        let problem = old.call("counter", "get").await.expect_err("of the old key");
-        assert_eq!(problem.reason, "TOKEN_FORGED", "{problem:?}");
-    }
-    assert_eq!(new_owner.call("pinger", "ask counter add 1").await.as_deref(), Ok("2"));
-    let made = solo.json(&["token", "mint", "counter", "call", "--ttl", "1h"]);
-    let token = made["token"].as_str().expect("a token");
-    let agent = solo.answering().await.with_token(token).expect("a token");
-    assert_eq!(agent.call("counter", "get").await.as_deref(), Ok("2"));
-    solo.down().await;
 }
