@@ -83,6 +83,10 @@ async fn of_service(service: &Service, monitor: &Monitor) -> v1::StatusResponse 
             }
         })
         .collect();
+    // What the cell says now may be ahead of what it has reported.
+    let shown: u64 = response.instances.iter().map(|instance| instance.restarts).sum();
+    let viewed: u64 = state.instances.values().map(|v| v.restarts + v.restarts_before).sum();
+    response.restarts += shown.saturating_sub(viewed);
     if state.service_state() == ServiceState::Failed {
         response.exits =
             state.exits.iter().map(|(id, exit)| solo_api::exit_message(id, exit)).collect();

@@ -188,7 +188,7 @@ mod tests {
     #[tokio::test]
     async fn older_databases_get_the_table() {
         let (directory, store) = store_with(&["a"]).await;
-        let undo = "DROP TABLE uses; PRAGMA user_version = 3;";
+        let undo = "DROP TABLE uses; DROP TABLE tenants; PRAGMA user_version = 3;";
         drop(store);
         let path = directory.path().join("solo.db");
         let connection = Connection::open(&path).expect("opened");

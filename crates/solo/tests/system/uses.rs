@@ -277,6 +277,24 @@ async fn every_operation_takes_one_use() {
                 assert_eq!(list().await.secrets.len(), 1);
                 assert_eq!(list().await.secrets.len(), 0);
             }
+            "ListTenants" => {
+                let list = async || {
+                    let request =
+                        client.request(v1::ListTenantsRequest {}, Duration::from_secs(20));
+                    client.grpc().list_tenants(request).await.expect("a list").into_inner()
+                };
+                assert_eq!(list().await.tenants.len(), 1);
+                assert_eq!(list().await.tenants.len(), 0);
+            }
+            // There it takes another right.
+            "SetTenant" => {
+                run(&client, operation).await.expect(operation);
+                let problem = run(&client, operation).await.expect_err("is there");
+                assert_eq!(problem.reason, "RIGHT_MISSING", "{problem:?}");
+                let client = counted("update tenant:acme").await;
+                run(&client, operation).await.expect(operation);
+                exceeded(run(&client, operation).await);
+            }
             _ => {
                 run(&client, operation).await.expect(operation);
                 exceeded(run(&client, operation).await);
