@@ -39,15 +39,21 @@ pub(crate) const OPERATIONS: [(&str, &str); 22] = [
 
 /// Runs one operation and forgets what it answered.
 pub(crate) async fn run(client: &Client, operation: &str) -> Result<(), Problem> {
+    run_in(client, "", operation).await
+}
+
+/// The same, about what is of the tenant that `prefix` names (`TENANT/`; empty: the token's).
+async fn run_in(client: &Client, prefix: &str, operation: &str) -> Result<(), Problem> {
     let grpc = || client.grpc();
-    let service = || "mine".to_owned();
+    let named = |name: &str| format!("{prefix}{name}");
+    let service = || named("mine");
     macro_rules! ask {
         ($method:ident, $message:expr) => {
             grpc().$method(client.request($message, PATIENCE)).await.map(|_| ())
         };
     }
     let answer = match operation {
-        "Deploy" => ask!(deploy, deploy("fresh", ADDER)),
+        "Deploy" => ask!(deploy, deploy(&named("fresh"), ADDER)),
         "Status" => ask!(status, v1::StatusRequest { name: service() }),
         "Watch" => {
             ask!(watch, v1::WatchRequest { service: service(), ..Default::default() })
@@ -77,7 +83,11 @@ pub(crate) async fn run(client: &Client, operation: &str) -> Result<(), Problem>
         }
         "UploadArtifact" => {
             use v1::upload_artifact_request::Part;
-            let header = v1::UploadHeader { size_bytes: 3, ..Default::default() };
+            let header = v1::UploadHeader {
+                size_bytes: 3,
+                tenant: prefix.trim_end_matches('/').to_owned(),
+                ..Default::default()
+            };
             let parts = [Part::Header(header), Part::Chunk(b"abc".to_vec())];
             let parts = parts.map(|part| v1::UploadArtifactRequest { part: Some(part) });
             let request = client.stream_request(tokio_stream::iter(parts));
@@ -105,17 +115,17 @@ pub(crate) async fn run(client: &Client, operation: &str) -> Result<(), Problem>
             ask!(revoke_capability, v1::RevokeCapabilityRequest { id: "0".into() })
         }
         "SetSecret" => {
-            ask!(set_secret, v1::SetSecretRequest { name: "key".into(), value: vec![1] })
+            ask!(set_secret, v1::SetSecretRequest { name: named("key"), value: vec![1] })
         }
         "ListSecrets" => ask!(list_secrets, v1::ListSecretsRequest {}),
-        "RemoveSecret" => ask!(remove_secret, v1::RemoveSecretRequest { name: "key".into() }),
+        "RemoveSecret" => ask!(remove_secret, v1::RemoveSecretRequest { name: named("key") }),
         "SetTenant" => {
             ask!(set_tenant, v1::SetTenantRequest { name: "acme".into(), quotas: None })
         }
         "ListTenants" => ask!(list_tenants, v1::ListTenantsRequest {}),
         "RemoveTenant" => ask!(remove_tenant, v1::RemoveTenantRequest { name: "acme".into() }),
         "Rollback" => ask!(rollback, v1::RollbackRequest { name: service() }),
-        "Kill" => ask!(kill, v1::KillRequest { name: "fresh".to_owned(), force: true }),
+        "Kill" => ask!(kill, v1::KillRequest { name: named("fresh"), force: true }),
         "Shutdown" => ask!(shutdown, v1::ShutdownRequest { timeout_ms: Some(0) }),
         other => panic!("no such operation: {other}"),
     };
@@ -168,6 +178,7 @@ async fn every_operation_with_every_kind_of_token() {
     let stray = bearing(&solo, &stray.token).await;
     let revoked = bearing(&solo, &revoked).await;
     let weak = bearing(&solo, &weak).await;
+    let other = bearing(&solo, &crate::tenants::token_of(&solo, "other", &[])).await;
     for (number, (operation, _)) in OPERATIONS.into_iter().enumerate() {
         if number % 10 == 9 {
             // Of strangers a hundred refusals a second are on record, each by itself.
@@ -201,6 +212,20 @@ async fn every_operation_with_every_kind_of_token() {
             }
         }
     }
+    // Everything in one tenant is nothing in another.
+    for (operation, _) in OPERATIONS {
+        match (operation, run_in(&other, "default/", operation).await) {
+            ("List" | "ListSecrets" | "ListTenants", answer) => answer.expect(operation),
+            ("Rollback", answer) => {
+                assert_eq!(answer.expect_err("not built").kind, ProblemKind::Unimplemented);
+            }
+            (_, answer) => {
+                let problem = answer.expect_err(operation);
+                assert_eq!(problem.reason, "RIGHT_MISSING", "{operation}: {problem:?}");
+            }
+        }
+    }
+    assert_eq!(other.names().await, Vec::<String>::new());
     assert_eq!(weak.names().await, Vec::<String>::new());
     assert_eq!(owner.names().await, ["mine"], "nothing was done");
     // What was refused is on record: everybody, for each operation.
