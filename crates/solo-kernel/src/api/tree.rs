@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use solo_api::v1;
 use solo_supervisor::{Node, NodeKind, Strategy};
-use solo_types::Problem;
+use solo_types::{Problem, Right};
 
 use super::access::{Operation, Principal};
 use super::children::Children;
@@ -24,13 +24,31 @@ pub(super) async fn tree(
     principal: Principal,
     _request: v1::TreeRequest,
 ) -> Result<v1::TreeResponse, Problem> {
-    principal.ask(&kernel, Operation::Tree)?;
+    let own = match principal.ask(&kernel, Operation::Tree) {
+        Ok(()) => None,
+        // Who may read about their tenant sees that branch.
+        Err(problem) => {
+            let tenant = principal.tenant();
+            let may_read = principal.may_tenant(&kernel, tenant, Right::Read).is_ok();
+            Some(kernel.tenants.find(tenant).filter(|_| may_read).ok_or(problem)?)
+        }
+    };
     let tree = kernel
         .tree
         .get()
         .ok_or_else(|| Problem::internal("the tree of actors is not there yet"))?;
+    let snapshot = tree.snapshot();
+    let top = match &own {
+        None => Some(&snapshot),
+        Some(tenant) => child(&snapshot, SERVICES).and_then(|all| child(all, tenant.name.as_str())),
+    };
+    let top = top.ok_or_else(|| Problem::internal("the tenant is being started"))?;
     let mut children = children(&kernel).await;
-    Ok(v1::TreeResponse { root: Some(node(&kernel, &tree.snapshot(), None, &mut children)) })
+    Ok(v1::TreeResponse { root: Some(node(&kernel, top, own.as_ref(), &mut children)) })
+}
+
+fn child<'a>(of: &'a Node, name: &str) -> Option<&'a Node> {
+    of.children.iter().find(|child| child.name == name)
 }
 
 /// What guests started; nothing of those whose cell is away.

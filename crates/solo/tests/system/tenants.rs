@@ -156,6 +156,13 @@ async fn tenants_share_nothing() {
     // Figures have both parts too.
     let metrics = solo.metrics().await;
     assert!(metrics.contains("service=\"acme/echo\"") && metrics.contains("service=\"echo\""));
+    let request = acme.request(v1::TreeRequest {}, DEADLINE);
+    let branch = acme.grpc().tree(request).await.expect("its own branch").into_inner();
+    let branch = branch.root.expect("a root");
+    assert_eq!((branch.name.as_str(), branch.kind.as_str()), ("acme", "tenant"));
+    assert!(
+        !format!("{branch:?}").contains("globex") && !format!("{branch:?}").contains("default")
+    );
     let tree = solo.cli(&["tree"]);
     let tree = String::from_utf8_lossy(&tree.stdout).into_owned();
     assert!(tree.contains("wasm-acme") && tree.contains("wasm-globex"), "{tree}");
