@@ -18,6 +18,9 @@ use super::node::{Addresses, Process};
 use super::values::{milliseconds, number};
 use crate::output::one_line;
 
+/// A log that is being written is looked at so often before it is called damaged.
+const LIVE_LOOKS_MAX: u32 = 5;
+
 /// Between two looks at what was added.
 const FOLLOW_PAUSE: Duration = Duration::from_millis(100);
 
@@ -204,19 +207,27 @@ impl Verify {
             Some(key) => vec![key],
             None => own_key(context)?.into_iter().collect(),
         };
-        let kept = match is_own && !keys.is_empty() {
-            true => kept(&context.home()?.join("keys/audit.checkpoint"), &keys)?,
-            false => None,
+        let mut looks = 0;
+        let (summary, kept_seq) = loop {
+            let kept = match is_own && !keys.is_empty() {
+                true => kept(&context.home()?.join("keys/audit.checkpoint"), &keys)?,
+                false => None,
+            };
+            // What is being written may end in the midst of a record.
+            let is_live = is_own && is_written(context);
+            let through_seq = if is_live { last_seq(&directory) } else { None };
+            let check =
+                TrailCheck { keys: &keys, kept: kept.as_ref().map(Checkpoint::head), through_seq };
+            match solo_audit::verify_trail(&directory, &check) {
+                Ok(summary) => break (summary, check.kept.map_or(0, |head| head.seq)),
+                // The first record has its checkpoint a moment later. What is damaged stays so.
+                Err(_) if is_live && looks < LIVE_LOOKS_MAX => {
+                    looks += 1;
+                    std::thread::sleep(FOLLOW_PAUSE);
+                }
+                Err(error) => return Err(failure(error)),
+            }
         };
-        // What is being written may end in the midst of a record.
-        let through_seq = match is_own && is_written(context) {
-            true => last_seq(&directory),
-            false => None,
-        };
-        let check =
-            TrailCheck { keys: &keys, kept: kept.as_ref().map(Checkpoint::head), through_seq };
-        let summary = solo_audit::verify_trail(&directory, &check).map_err(failure)?;
-        let kept_seq = check.kept.map_or(0, |head| head.seq);
         let verified = verified(directory, &summary, !keys.is_empty(), kept_seq);
         context.output.show(&verified, verified_text)
     }
