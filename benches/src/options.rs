@@ -131,6 +131,10 @@ pub(crate) struct Sizes {
     pub(crate) crashes: usize,
     /// Kills of the kernel.
     pub(crate) kernel_kills: usize,
+    /// Deploys alone, and as many beside audited operations.
+    pub(crate) audited_deploys: usize,
+    /// Grants that are revoked while a guest uses them.
+    pub(crate) revocations: usize,
     /// Services at which memory is read; the last one is how many the kernel is killed under.
     pub(crate) memory_levels: &'static [usize],
     /// Services beside which deploys are measured.
@@ -150,6 +154,8 @@ const FULL: Sizes = Sizes {
     messages_per_round: 1_000,
     crashes: 50,
     kernel_kills: 5,
+    audited_deploys: 300,
+    revocations: 100,
     memory_levels: &[10, 100, 500],
     growth_levels: &[1, 10, 100, 500, 1_000],
     growth_deploys: 100,
@@ -166,6 +172,8 @@ const QUICK: Sizes = Sizes {
     messages_per_round: 1_000,
     crashes: 10,
     kernel_kills: 1,
+    audited_deploys: 40,
+    revocations: 10,
     memory_levels: &[10, 100],
     growth_levels: &[1, 50],
     growth_deploys: 20,
@@ -195,6 +203,7 @@ mod tests {
         for sizes in [&FULL, &QUICK] {
             assert_eq!(sizes.deploys % sizes.blocks, 0);
             assert_eq!(sizes.calls % sizes.blocks, 0);
+            assert_eq!(sizes.audited_deploys % sizes.blocks, 0);
             assert_eq!(sizes.calls_in_flight % (sizes.blocks * 64), 0);
             assert_eq!(sizes.deploys_at_once % 8, 0);
         }

@@ -62,6 +62,10 @@ pub(crate) const TOKEN_COLD: Target = median_at_most(100e-6, 60e-6);
 pub(crate) const TOKEN_SEEN: Target = median_at_most(5e-6, 1e-6);
 pub(crate) const AUDITED: Target =
     Target { required: 1_000.0, goal: 5_000.0, at_least: true, judged: Judged::P50 };
+/// What the audit log may add to a deploy.
+pub(crate) const AUDIT_ADDS: Target = at_most(0.02, 0.005);
+/// From the answer to a revocation to the first refused call of a guest that runs.
+pub(crate) const REVOKED: Target = at_most(0.1, 0.001);
 
 pub(crate) const ACTOR_SEND: Target = median_at_most(1e-6, 0.2e-6);
 pub(crate) const ACTOR_CALL: Target = median_at_most(2e-6, 0.8e-6);

@@ -54,6 +54,47 @@ fn pairs<const N: usize>(pairs: [(&str, &str); N]) -> std::collections::HashMap<
 }
 
 fn messages() -> Vec<(&'static str, u8, Vec<u8>)> {
+    let grant = v1::GrantCapabilityRequest {
+        capabilities: vec!["deploy,read service:default/ci-* uses=3/day".into()],
+        holder: "ci".into(),
+        ttl_seconds: Some(60),
+        rights: vec![v1::Right::Read.into()],
+        service: "counter".into(),
+        dry_run: true,
+    };
+    let set_secret = v1::SetSecretRequest { name: "db".into(), value: vec![0x53; 40] };
+    let explain = v1::ExplainCapabilityRequest {
+        principal: "service:0000beef-1".into(),
+        right: "call".into(),
+        object: "network:a.example.com/443/GET/v1/x".into(),
+    };
+    let list = v1::ListRequest {
+        name: "ci-*".into(),
+        labels: pairs([("team", "x")]),
+        states: vec![v1::ServiceState::Running.into()],
+        page_size: Some(10),
+        page_token: "counter".into(),
+    };
+    let call = v1::CallRequest {
+        service: "counter".into(),
+        trace_id: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into(),
+        input: Some(v1::call_request::Input::Payload(b"get".to_vec())),
+        ..Default::default()
+    };
+    messages_of_services()
+        .into_iter()
+        .chain(messages_of_cells())
+        .chain([
+            ("grant", 2, grant.encode_to_vec()),
+            ("set_secret", 3, set_secret.encode_to_vec()),
+            ("explain", 4, explain.encode_to_vec()),
+            ("list", 5, list.encode_to_vec()),
+            ("call", 6, call.encode_to_vec()),
+        ])
+        .collect()
+}
+
+fn messages_of_services() -> Vec<(&'static str, u8, Vec<u8>)> {
     let secret = v1::SecretReference { secret: "db".into(), key: "password".into() };
     let right = v1::CapabilityRequest {
         object: "service:other".into(),
@@ -111,45 +152,7 @@ fn messages() -> Vec<(&'static str, u8, Vec<u8>)> {
         secrets: Some(v1::SecretReferences { references: vec![secret] }),
         ..Default::default()
     };
-    let grant = v1::GrantCapabilityRequest {
-        capabilities: vec!["deploy,read service:default/ci-* uses=3/day".into()],
-        holder: "ci".into(),
-        ttl_seconds: Some(60),
-        rights: vec![v1::Right::Read.into()],
-        service: "counter".into(),
-        dry_run: true,
-    };
-    let set_secret = v1::SetSecretRequest { name: "db".into(), value: vec![0x53; 40] };
-    let explain = v1::ExplainCapabilityRequest {
-        principal: "service:0000beef-1".into(),
-        right: "call".into(),
-        object: "network:a.example.com/443/GET/v1/x".into(),
-    };
-    let list = v1::ListRequest {
-        name: "ci-*".into(),
-        labels: pairs([("team", "x")]),
-        states: vec![v1::ServiceState::Running.into()],
-        page_size: Some(10),
-        page_token: "counter".into(),
-    };
-    let call = v1::CallRequest {
-        service: "counter".into(),
-        trace_id: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into(),
-        input: Some(v1::call_request::Input::Payload(b"get".to_vec())),
-        ..Default::default()
-    };
-    messages_of_cells()
-        .into_iter()
-        .chain([
-            ("deploy", 0, deploy.encode_to_vec()),
-            ("update", 1, update.encode_to_vec()),
-            ("grant", 2, grant.encode_to_vec()),
-            ("set_secret", 3, set_secret.encode_to_vec()),
-            ("explain", 4, explain.encode_to_vec()),
-            ("list", 5, list.encode_to_vec()),
-            ("call", 6, call.encode_to_vec()),
-        ])
-        .collect()
+    vec![("deploy", 0, deploy.encode_to_vec()), ("update", 1, update.encode_to_vec())]
 }
 
 fn messages_of_cells() -> Vec<(&'static str, u8, Vec<u8>)> {

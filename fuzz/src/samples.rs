@@ -13,7 +13,7 @@ use solo_types::{NodeId, Right, Rights, ServiceId, Tier};
 pub static AUTHORITY: LazyLock<Authority> =
     LazyLock::new(|| Authority::from_private_key_bytes(&[7; 32]).expect("32 bytes"));
 
-/// Moments around which constraints are drawn.
+/// Moments that constraints end at; decisions are asked for just before each.
 pub const MOMENTS: [u64; 3] = [1_800_000_000, 1_800_000_010, 1_800_000_020];
 
 const PATTERNS: [&str; 18] = [
@@ -120,7 +120,7 @@ pub fn allows(chain: &Chain, object: &Object, right: Right, now_unix_s: u64) -> 
 pub fn assert_never_wider(narrow: &Chain, wide: &[&Chain]) {
     for object in OBJECTS.iter() {
         for right in object.kind().rights() {
-            for now in MOMENTS.into_iter().flat_map(|moment| [moment - 1, moment]) {
+            for now in MOMENTS.map(|moment| moment - 1) {
                 if allows(narrow, object, right, now) {
                     let by_one = wide.iter().any(|wide| allows(wide, object, right, now));
                     assert!(by_one, "{right:?} on {object} at {now} was widened: {narrow:?}");

@@ -3,6 +3,7 @@
 //! A part starts the Solo that it needs and ends it. It fails when something does not work; a number
 //! that is bad is a number.
 
+mod auditing;
 mod call;
 mod compile;
 mod crash;
@@ -11,6 +12,7 @@ mod growth;
 mod kernel;
 mod memory;
 mod message;
+mod revocation;
 mod security;
 
 use std::path::Path;

@@ -1,20 +1,19 @@
-//! What it costs that everything is checked and written down: tokens, and the audit log.
+//! What it costs that everything is checked and written down: tokens, the audit log, and how soon a
+//! revocation is felt.
 
 use std::collections::HashMap;
 use std::hint::black_box;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
-use solo_api::{Client, v1};
 use solo_capability::{
     Authority, Capability, Chain, Context, GrantId, GrantRecord, Grants, Ledger, Link, Object,
     Principal, Request, Token, attenuate, decide,
 };
 use solo_types::{Right, Tier};
-use tokio::task::JoinSet;
 
-use super::Bench;
+use super::{Bench, auditing, revocation};
 use crate::figures::Quantity;
 use crate::report::{Row, Section};
 use crate::stats::{Samples, float};
@@ -27,12 +26,6 @@ const TOKENS: usize = 300;
 const CHECKS: usize = 200;
 const CHECKS_AT_A_TIME: usize = 100;
 
-/// Operations under way at once.
-const IN_FLIGHT: usize = 64;
-
-/// Operations that are audited.
-const AUDITED: usize = 4_000;
-
 /// Runs the part.
 pub(super) async fn run(bench: &Bench<'_>) -> anyhow::Result<Section> {
     let mut section = Section::default();
@@ -41,11 +34,8 @@ pub(super) async fn run(bench: &Bench<'_>) -> anyhow::Result<Section> {
     section.row(row.map(|row| row.target(targets::TOKEN_COLD)));
     let row = Row::new("  and after that", Quantity::Seconds, &seen);
     section.row(row.map(|row| row.target(targets::TOKEN_SEEN)));
-    let solo = bench.solo().await?;
-    let audited = audited(&solo.client().await?).await?;
-    let row =
-        Row::new("audited operations per second, 64 in flight", Quantity::PerSecond, &audited);
-    section.row(row.map(|row| row.target(targets::AUDITED)));
+    auditing::run(bench, &mut section).await?;
+    revocation::run(bench, &mut section).await?;
     Ok(section)
 }
 
@@ -87,28 +77,4 @@ fn checks() -> anyhow::Result<(Samples, Samples)> {
         seen.push(began.elapsed().as_secs_f64() / float(CHECKS_AT_A_TIME));
     }
     Ok((cold, seen))
-}
-
-/// Refusals: nothing is done but what is written down, and each waits until that is on disk.
-async fn audited(client: &Client) -> anyhow::Result<Samples> {
-    let began = Instant::now();
-    let mut workers = JoinSet::new();
-    for worker in 0..IN_FLIGHT {
-        let client = client.clone();
-        workers.spawn(async move {
-            for number in 0..AUDITED / IN_FLIGHT {
-                let name = format!("nobody-{worker}-{number}");
-                let message = v1::KillRequest { name, force: true };
-                let request = client.request(message, Duration::from_secs(30));
-                let answer = client.grpc().kill(request).await;
-                ensure!(answer.is_err(), "there is no such service");
-            }
-            Ok(())
-        });
-    }
-    while let Some(done) = workers.join_next().await {
-        done??;
-    }
-    let each = float(AUDITED / IN_FLIGHT * IN_FLIGHT);
-    Ok([each / began.elapsed().as_secs_f64()].into_iter().collect())
 }
