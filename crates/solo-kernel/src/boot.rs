@@ -30,6 +30,7 @@ use crate::secrets::Secrets;
 use crate::service::{Service, State};
 use crate::store::{self, Store};
 use crate::tenants::Tenants;
+use crate::veil::Veil;
 use crate::{actors, admin, clock, keyfile};
 
 /// Threads of the kernel: it waits for disks and cells more than it computes.
@@ -220,6 +221,8 @@ async fn open(home: &Home, heart: Heart) -> Result<Arc<Kernel>, KernelError> {
         .run(|t| store::node(t))
         .await
         .map_err(|error| KernelError::Store(error.to_string()))?;
+    let veil = store.run(|t| store::veil_key(t)).await;
+    let veil = Veil::new(&veil.map_err(|error| KernelError::Store(error.to_string()))?);
     let in_home = |step| {
         let home = home.run();
         move |source| KernelError::Home { step, home, source }
@@ -254,6 +257,7 @@ async fn open(home: &Home, heart: Heart) -> Result<Arc<Kernel>, KernelError> {
     Ok(Kernel::new(Parts {
         home,
         node,
+        veil,
         store,
         tenants,
         heart,

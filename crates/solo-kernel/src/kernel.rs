@@ -22,6 +22,7 @@ use crate::secrets::Secrets;
 use crate::service::{Registry, Service};
 use crate::store::{self, Store};
 use crate::tenants::{Tenant, Tenants, of_label};
+use crate::veil::Veil;
 
 /// Service numbers that are reserved on disk at a time, so that a deployment pays no sync for its id.
 const NUMBERS_BLOCK: u64 = 256;
@@ -31,6 +32,7 @@ const NUMBERS_BLOCK: u64 = 256;
 pub(crate) struct Kernel {
     pub(crate) home: Home,
     pub(crate) node: NodeId,
+    pub(crate) veil: Veil,
     pub(crate) store: Store,
     pub(crate) tenants: Tenants,
     pub(crate) heart: Heart,
@@ -63,6 +65,7 @@ pub(crate) struct Kernel {
 pub(crate) struct Parts {
     pub(crate) home: Home,
     pub(crate) node: NodeId,
+    pub(crate) veil: Veil,
     pub(crate) store: Store,
     pub(crate) tenants: Tenants,
     pub(crate) heart: Heart,
@@ -80,6 +83,7 @@ impl Kernel {
         Arc::new(Self {
             home: parts.home,
             node: parts.node,
+            veil: parts.veil,
             store: parts.store,
             tenants: parts.tenants,
             heart: parts.heart,
@@ -104,17 +108,23 @@ impl Kernel {
 
     /// An id that no service ever had.
     pub(crate) async fn new_service_id(&self) -> Result<ServiceId, Problem> {
-        if let Some(number) = self.numbers.lock().next() {
-            return Ok(ServiceId { node: self.node, number });
+        loop {
+            let count = self.numbers.lock().next();
+            let Some(count) = count else {
+                let fresh =
+                    self.store.run(|t| store::reserve_service_numbers(t, NUMBERS_BLOCK)).await?;
+                let mut numbers = self.numbers.lock();
+                if numbers.is_empty() {
+                    *numbers = fresh;
+                }
+                continue;
+            };
+            let id = ServiceId { node: self.node, number: self.veil.service(count) };
+            // Versions before had the counts themselves: one of those may be there.
+            if self.registry.find_id(&id.to_string()).is_none() {
+                return Ok(id);
+            }
         }
-        let mut fresh =
-            self.store.run(|t| store::reserve_service_numbers(t, NUMBERS_BLOCK)).await?;
-        let number = fresh.next().ok_or_else(|| Problem::internal("no service numbers"))?;
-        let mut numbers = self.numbers.lock();
-        if numbers.is_empty() {
-            *numbers = fresh;
-        }
-        Ok(ServiceId { node: self.node, number })
     }
 
     /// The service of this name.

@@ -30,6 +30,7 @@ mod service;
 mod store;
 mod sweeps;
 mod tenants;
+mod veil;
 
 pub use audit::{SinkReport, SinksReport, check_audit_settings};
 pub use boot::{KernelError, KernelOptions, run};

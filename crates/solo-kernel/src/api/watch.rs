@@ -56,8 +56,9 @@ pub(super) async fn watch(
 ) -> Result<WatchStream, Problem> {
     let watching = watching(&principal, &request)?;
     let scope = scope(&kernel, principal.clone(), &request.service)?;
+    let cursor = scope.cursor_of(&kernel, request.cursor);
     let position = match request.tail {
-        Some(_) if request.cursor > 0 => {
+        Some(_) if cursor > 0 => {
             let rule = "`tail` and `cursor` exclude each other";
             return Err(Problem::invalid("INVALID_TAIL", "tail", rule));
         }
@@ -66,12 +67,12 @@ pub(super) async fn watch(
             return Err(Problem::invalid("INVALID_TAIL", "tail", &rule));
         }
         Some(tail) => kernel.monitor.tail(&watching.filter, tail as usize),
-        None if request.cursor > *kernel.monitor.latest().borrow() => {
+        None if cursor > *kernel.monitor.latest().borrow() => {
             let rule = "no record has had this cursor yet: it is another home's";
             return Err(Problem::invalid("INVALID_CURSOR", "cursor", rule)
                 .remedy("start again without a cursor"));
         }
-        None => Position::after(request.cursor),
+        None => Position::after(cursor),
     };
     let permit = WATCHERS.try_acquire().map_err(|_| {
         Problem::new(
@@ -147,6 +148,22 @@ impl Scope {
         }
     }
 
+    /// A cursor as this watcher is told it: who sees a part is not told how much there is besides.
+    fn cursor(&self, kernel: &Kernel, cursor: u64) -> u64 {
+        match self {
+            Self::All(_) => cursor,
+            Self::One(..) | Self::Some(_) => kernel.veil.cursor(cursor),
+        }
+    }
+
+    /// What was told as `told`.
+    fn cursor_of(&self, kernel: &Kernel, told: u64) -> u64 {
+        match self {
+            Self::All(_) => told,
+            Self::One(..) | Self::Some(_) => kernel.veil.cursor_of(told),
+        }
+    }
+
     fn principal(&self) -> &Principal {
         match self {
             Self::All(principal) | Self::One(principal, _) | Self::Some(principal) => principal,
@@ -218,12 +235,16 @@ async fn pump(
             if page.missed > 0 {
                 let missed = v1::Missed { count: page.missed };
                 let record = v1::watch_response::Record::Missed(missed);
-                if out.send(Ok(response(position.cursor, record))).await.is_err() {
+                if out
+                    .send(Ok(response(scope.cursor(kernel, position.cursor), record)))
+                    .await
+                    .is_err()
+                {
                     return;
                 }
             }
             for record in page.records.iter().filter(|r| scope.sees(kernel, &r.service)) {
-                if out.send(Ok(of_record(scope.principal(), record))).await.is_err() {
+                if out.send(Ok(of_record(kernel, scope, record))).await.is_err() {
                     return;
                 }
             }
@@ -258,7 +279,7 @@ fn response(cursor: u64, record: v1::watch_response::Record) -> v1::WatchRespons
     }
 }
 
-fn of_record(principal: &Principal, record: &Record) -> v1::WatchResponse {
+fn of_record(kernel: &Kernel, scope: &Scope, record: &Record) -> v1::WatchResponse {
     let body = match &record.body {
         Body::Log { level, source, message, trace_id } => {
             v1::watch_response::Record::Log(v1::LogLine {
@@ -275,9 +296,9 @@ fn of_record(principal: &Principal, record: &Record) -> v1::WatchResponse {
         }),
     };
     v1::WatchResponse {
-        cursor: record.cursor,
+        cursor: scope.cursor(kernel, record.cursor),
         at: Some(timestamp(record.at)),
-        service: principal.shown_label(&record.service),
+        service: scope.principal().shown_label(&record.service),
         instance: record.instance.clone(),
         record: Some(body),
     }
@@ -311,7 +332,8 @@ async fn send_samples(
             #[expect(clippy::cast_precision_loss, reason = "a sample for people and graphs")]
             let value = value as f64;
             let sample = v1::MetricSample { name: name.to_owned(), value };
-            let mut message = response(position.cursor, v1::watch_response::Record::Metric(sample));
+            let cursor = scope.cursor(kernel, position.cursor);
+            let mut message = response(cursor, v1::watch_response::Record::Metric(sample));
             message.service = scope.principal().shown_label(&label);
             if out.send(Ok(message)).await.is_err() {
                 return false;

@@ -31,6 +31,7 @@ pub(crate) use rows::{
     find_compiled, find_idempotent, find_tombstone, finish_rollout, forget_old, insert_service,
     kill_service, latest_revision_of_name, load_services, load_tombstones, node, put_compiled,
     put_idempotent, referenced_digests, reserve_service_numbers, set_outcome, start_rollout,
+    veil_key,
 };
 
 pub(crate) use tenants::{TenantRow, delete_tenant, load_tenants, put_tenant, was_tenant};

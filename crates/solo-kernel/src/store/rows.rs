@@ -108,6 +108,19 @@ pub(crate) fn node(connection: &Connection) -> Result<NodeId, StoreError> {
         .map_err(|error: solo_types::IdError| StoreError::Row(error.to_string()))
 }
 
+/// The key of numbers that are not to tell how many there are; made when it is first asked for.
+pub(crate) fn veil_key(connection: &Connection) -> Result<Vec<u8>, StoreError> {
+    let mut fresh = [0; 32];
+    getrandom::fill(&mut fresh).map_err(|error| StoreError::Row(error.to_string()))?;
+    connection.execute(
+        "INSERT OR IGNORE INTO meta (key, value) VALUES ('veil', ?1)",
+        [blake3::Hash::from_bytes(fresh).to_hex().as_str()],
+    )?;
+    let wrong = |_| StoreError::Row("meta.veil is no key".to_owned());
+    let key = blake3::Hash::from_hex(schema::meta(connection, "veil")?).map_err(wrong)?;
+    Ok(key.as_bytes().to_vec())
+}
+
 /// Takes `count` service numbers that were never used. Unused ones are lost, which harms nothing.
 pub(crate) fn reserve_service_numbers(
     connection: &Connection,

@@ -144,6 +144,13 @@ async fn tenants_share_nothing() {
         assert!(!records.is_empty());
         assert!(records.iter().all(|r| ["echo", "caller"].contains(&r.service.as_str())));
         assert_eq!(watched(client, "echo").await.len(), watched(client, "ech*").await.len());
+        // Cursors go on where they were, and do not count what others did.
+        let third = records[2].cursor;
+        let message = v1::WatchRequest { cursor: third, ..Default::default() };
+        let answer = client.grpc().watch(client.stream_request(message)).await.expect("a stream");
+        let next = answer.into_inner().message().await.expect("no error").expect("a record");
+        assert_eq!(next, records[3]);
+        assert!(records.windows(2).any(|pair| pair[0].cursor > pair[1].cursor));
     }
     let mut names = owner.names().await;
     names.sort();
