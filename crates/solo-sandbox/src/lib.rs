@@ -1,20 +1,29 @@
-//! Isolation by the operating system: what this machine offers, and what a role takes from itself.
+//! Isolation by the operating system: what this machine offers, and what a process is shut into.
 //!
 //! [`detect`] tells what is there, with a remedy for what is not; where it cannot know it says
 //! `unknown` rather than guess. [`confine_self`] is the part of the sandbox that every role of Solo
-//! needs. The builder that shuts guest programs into namespaces, seccomp, Landlock and cgroups is
-//! not here yet. This crate never changes the machine: no sysctl, no mount, no control group.
+//! needs, [`Sandbox`] what hosts of guest code enter, a [`Policy`] what a process may ask of the kernel.
+//! Of the machine this crate changes nothing but control groups of Solo's own.
 
 mod cgroups;
 mod confine;
+mod enter;
+mod filter;
 mod kernel;
 mod namespaces;
 mod report;
 mod security;
+mod spawn;
 mod tools;
 
 pub use confine::{ConfineError, Level, confine_self};
+pub use enter::{
+    Access, Action, EnterError, Entry, Holding, Holds, Identity, Layer, ProcessLimits, Sandbox,
+    common_entries,
+};
+pub use filter::{Filter, FilterError, Policy, RuleError};
 pub use report::{Item, Report, State};
+pub use spawn::{own_namespaces, spawn_in_pid_namespace};
 
 /// Looks at this machine.
 ///

@@ -1,0 +1,184 @@
+//! Shuts this process in: [`Sandbox`] says into what, [`Sandbox::enter`] does it.
+//!
+//! A process enters by itself, at its start, while it has one thread and nothing of a guest in it; what
+//! it starts afterwards is inside too. The one thing that it cannot do for itself is to become the first
+//! of a pid namespace: who starts it does that ([`crate::spawn_in_pid_namespace`]).
+//!
+//! Every layer that is not switched off by the operator is required: one that cannot be had is an
+//! error, never a weaker sandbox. It never forks, and changes nothing outside of this process but the
+//! control group that it was given.
+
+mod capabilities;
+mod descriptors;
+mod error;
+mod landlock;
+mod layer;
+mod limits;
+mod loopback;
+mod root;
+mod user;
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::PathBuf;
+
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::prctl;
+use nix::unistd::{getpid, sethostname};
+
+use crate::{Filter, Policy};
+pub(crate) use capabilities::can_administer;
+
+pub use error::{Action, EnterError};
+pub use layer::{Holding, Holds, Layer};
+pub use limits::ProcessLimits;
+pub use root::{Access, Entry};
+pub use user::Identity;
+pub(crate) use user::Process;
+
+/// What a process inside reads as the machine's name.
+const HOST_NAME: &str = "solo";
+
+/// A sandbox to be.
+#[derive(Debug, Clone)]
+pub struct Sandbox {
+    /// All that its root has. The root itself is read-only; later entries may lie in earlier ones.
+    pub entries: Vec<Entry>,
+    /// Who it is.
+    pub identity: Identity,
+    /// Bounds per process.
+    pub limits: ProcessLimits,
+    /// A network of its own (a loopback) rather than the machine's.
+    pub own_network: bool,
+    /// Layers that the operator switched off.
+    pub without: BTreeSet<Layer>,
+}
+
+impl Sandbox {
+    /// Puts all layers on but [`Layer::Landlock`], [`Layer::Seccomp`] and [`Layer::ControlGroup`], which
+    /// have functions of their own: a process may need more itself than what it starts. The working
+    /// directory is `/` afterwards.
+    ///
+    /// # Errors
+    /// [`EnterError`]; the process must end then.
+    pub fn enter(&self) -> Result<Holds, EnterError> {
+        let wanted = |layer: Layer| !self.without.contains(&layer);
+        if wanted(Layer::PidNamespace) && getpid().as_raw() != 1 {
+            let source = io::Error::from(io::ErrorKind::PermissionDenied);
+            return Err(Layer::PidNamespace.failed("be the first process of a pid namespace")(
+                source,
+            ));
+        }
+        let privileged = can_administer();
+        let process = Process::open()?;
+        if !privileged && wanted(Layer::UserNamespace) {
+            process.enter_namespace(self.identity)?;
+        }
+        for (layer, flag) in [
+            (Layer::MountNamespace, CloneFlags::CLONE_NEWNS),
+            (Layer::IpcNamespace, CloneFlags::CLONE_NEWIPC),
+            (Layer::UtsNamespace, CloneFlags::CLONE_NEWUTS),
+            (Layer::CgroupNamespace, CloneFlags::CLONE_NEWCGROUP),
+        ] {
+            if wanted(layer) {
+                unshare(flag).map_err(layer.failed("make a namespace"))?;
+            }
+        }
+        if wanted(Layer::NetworkNamespace) && self.own_network {
+            unshare(CloneFlags::CLONE_NEWNET)
+                .map_err(Layer::NetworkNamespace.failed("make a namespace"))?;
+            loopback::up()?;
+        }
+        if wanted(Layer::UtsNamespace) {
+            sethostname(HOST_NAME).map_err(Layer::UtsNamespace.failed("set the host name"))?;
+        }
+        if wanted(Layer::Root) {
+            root::become_root(&self.entries)?;
+        }
+        if wanted(Layer::Descriptors) {
+            descriptors::close_on_exec()?;
+        }
+        if wanted(Layer::ResourceLimits) {
+            self.limits.apply()?;
+        }
+        if privileged && wanted(Layer::User) {
+            user::become_user(self.identity)?;
+        }
+        if privileged && wanted(Layer::UserNamespace) {
+            process.enter_namespace(self.identity)?;
+        }
+        if wanted(Layer::Capabilities) {
+            capabilities::drop_all()?;
+        }
+        if wanted(Layer::NoNewPrivileges) {
+            prctl::set_no_new_privs()
+                .map_err(Layer::NoNewPrivileges.failed("forbid new privileges"))?;
+        }
+        Ok(self.holds())
+    }
+
+    /// Restricts this thread, and what it starts, to the entries once more.
+    ///
+    /// # Errors
+    /// [`EnterError`]; the process must end then.
+    pub fn restrict_files(&self) -> Result<(), EnterError> {
+        if self.without.contains(&Layer::Landlock) {
+            return Ok(());
+        }
+        landlock::restrict(&self.entries)
+    }
+
+    /// Restricts this thread, and what it starts, to the system calls of `policy`. The last layer: the
+    /// others need calls that no policy allows.
+    ///
+    /// # Errors
+    /// [`EnterError`]; the process must end then.
+    pub fn restrict_calls(&self, policy: Policy) -> Result<(), EnterError> {
+        if self.without.contains(&Layer::Seccomp) {
+            return Ok(());
+        }
+        let install = policy.filter().and_then(Filter::install);
+        install
+            .map_err(|error| Layer::Seccomp.failed("filter system calls")(io::Error::other(error)))
+    }
+
+    fn holds(&self) -> Holds {
+        let holding = |layer| match layer {
+            layer if self.without.contains(&layer) => Holding::SwitchedOff,
+            Layer::NetworkNamespace if !self.own_network => Holding::NotUsed,
+            // Whoever has a group enters it before all else.
+            Layer::ControlGroup => Holding::NotUsed,
+            _ => Holding::Holds,
+        };
+        Holds { layers: Layer::ALL.into_iter().map(|layer| (layer, holding(layer))).collect() }
+    }
+}
+
+/// The parts that nearly every program expects: `/proc` of the own processes, a small `/dev`, `/tmp`
+/// and `/dev/shm` of `scratch_bytes` each, a user database with the one user.
+#[must_use]
+pub fn common_entries(identity: Identity, scratch_bytes: u64) -> Vec<Entry> {
+    let link = |at: &str, to: &str| Entry::Link { at: at.into(), to: to.into() };
+    let mut entries = vec![Entry::Processes { at: "/proc".into() }];
+    entries.extend(["null", "zero", "full", "random", "urandom"].map(|name| {
+        let path = PathBuf::from("/dev").join(name);
+        Entry::Bind { from: path.clone(), at: path, access: Access::Device }
+    }));
+    entries.extend([
+        link("/dev/fd", "/proc/self/fd"),
+        link("/dev/stdin", "/proc/self/fd/0"),
+        link("/dev/stdout", "/proc/self/fd/1"),
+        link("/dev/stderr", "/proc/self/fd/2"),
+        Entry::Scratch { at: "/dev/shm".into(), bytes: scratch_bytes },
+        Entry::Scratch { at: "/tmp".into(), bytes: scratch_bytes },
+    ]);
+    let (user, group) = (identity.user_inside, identity.group_inside);
+    let file = |at: &str, text: String| Entry::File { at: at.into(), text };
+    entries.extend([
+        file("/etc/passwd", format!("solo:x:{user}:{group}:solo:/tmp:/bin/sh\n")),
+        file("/etc/group", format!("solo:x:{group}:\n")),
+        file("/etc/hosts", "127.0.0.1 localhost solo\n::1 localhost solo\n".into()),
+        file("/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n".into()),
+    ]);
+    entries
+}

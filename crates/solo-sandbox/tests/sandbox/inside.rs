@@ -1,0 +1,112 @@
+//! Runs a command inside a sandbox: the test binary starts itself as the first process of a pid
+//! namespace, enters, and becomes the command.
+
+use std::collections::BTreeSet;
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Output, Stdio};
+
+use solo_sandbox::{
+    Access, Entry, Identity, Layer, Policy, ProcessLimits, Sandbox, common_entries,
+    spawn_in_pid_namespace,
+};
+
+/// In the environment of the process that is to enter: layers that are off, separated by spaces.
+const WITHOUT: &str = "SOLO_TEST_WITHOUT";
+
+/// What else it has: `FROM AT ACCESS`, one a line.
+const BINDS: &str = "SOLO_TEST_BINDS";
+
+/// The command, one word a line.
+const COMMAND: &str = "SOLO_TEST_COMMAND";
+
+/// A user that owns nothing on any machine.
+pub(crate) const OUTSIDE: u32 = 1_900_000_001;
+
+/// What to try, and in what.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Inside {
+    /// Layers that are off.
+    pub(crate) without: Vec<Layer>,
+    /// Directories of the machine that it has: from, at, whether they can be written.
+    pub(crate) binds: Vec<(PathBuf, PathBuf, bool)>,
+}
+
+impl Inside {
+    /// Runs `words` and returns what it wrote.
+    pub(crate) fn run(&self, words: &[&str]) -> Output {
+        let without: Vec<&str> = self.without.iter().map(|layer| layer.as_str()).collect();
+        let binds: Vec<String> = self
+            .binds
+            .iter()
+            .map(|(from, at, write)| format!("{} {} {write}", from.display(), at.display()))
+            .collect();
+        let mut command = Command::new(std::env::current_exe().expect("a path"));
+        command
+            .env(WITHOUT, without.join(" "))
+            .env(BINDS, binds.join("\n"))
+            .env(COMMAND, words.join("\n"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let child = if self.without.contains(&Layer::PidNamespace) {
+            command.spawn()
+        } else {
+            spawn_in_pid_namespace(&mut command)
+        };
+        child.expect("spawned").wait_with_output().expect("waited")
+    }
+
+    /// What a shell script writes, which must succeed.
+    pub(crate) fn sh(&self, script: &str) -> String {
+        let output = self.run(&["/bin/sh", "-c", script]);
+        let (out, err) = (text(&output.stdout), text(&output.stderr));
+        assert!(output.status.success(), "{script}: {:?}\n{out}\n{err}", output.status);
+        out
+    }
+}
+
+pub(crate) fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[expect(clippy::print_stderr, reason = "what the parent shows if a test fails")]
+/// Enters and becomes the command, if this process was started to do so. Returns only if it cannot.
+pub(crate) fn become_command() -> Option<ExitCode> {
+    let words = std::env::var(COMMAND).ok()?;
+    let variable = |name| std::env::var(name).expect("set by `run`");
+    let without: BTreeSet<Layer> =
+        variable(WITHOUT).split_whitespace().filter_map(Layer::from_name).collect();
+    let root = nix::unistd::geteuid().is_root();
+    let identity = Identity { outside: root.then_some(OUTSIDE), ..Identity::default() };
+    let mut entries = common_entries(identity, 16 << 20);
+    for path in ["/usr", "/bin", "/sbin", "/lib", "/lib64"] {
+        let path = PathBuf::from(path);
+        if path.exists() {
+            entries.push(Entry::Bind { from: path.clone(), at: path, access: Access::Execute });
+        }
+    }
+    for line in variable(BINDS).lines() {
+        let mut words = line.split(' ');
+        let mut next = || words.next().expect("three words");
+        let (from, at, write) = (next().into(), next().into(), next());
+        let access = if write == "true" { Access::Write } else { Access::Execute };
+        entries.push(Entry::Bind { from, at, access });
+    }
+    let sandbox =
+        Sandbox { entries, identity, limits: ProcessLimits::default(), own_network: true, without };
+    // As Solo's own processes have it.
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
+    let entered = sandbox
+        .enter()
+        .and_then(|_| sandbox.restrict_files())
+        .and_then(|()| sandbox.restrict_calls(Policy::Program));
+    if let Err(error) = entered {
+        eprintln!("{error}: {:?}", std::error::Error::source(&error));
+        return Some(ExitCode::from(125));
+    }
+    let mut words = words.lines();
+    let error = Command::new(words.next()?).args(words).env_clear().exec();
+    eprintln!("exec: {error}");
+    Some(ExitCode::from(126))
+}

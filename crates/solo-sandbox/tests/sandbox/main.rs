@@ -1,0 +1,26 @@
+//! Programs in a sandbox: what they see and what they can do.
+//!
+//! This process is both the tests and, started by them with a command, what enters a sandbox and becomes
+//! that command. It must have one thread then, so the tests have a harness that starts none before.
+
+mod escapes;
+mod inside;
+mod view;
+
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Trial, run};
+
+fn main() -> ExitCode {
+    if let Some(never) = inside::become_command() {
+        return never;
+    }
+    let tests = view::TESTS.iter().chain(escapes::TESTS);
+    let trials = tests.map(|(name, test)| {
+        Trial::test(*name, || {
+            test();
+            Ok(())
+        })
+    });
+    run(&Arguments::from_args(), trials.collect()).exit_code()
+}
