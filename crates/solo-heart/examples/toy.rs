@@ -36,7 +36,7 @@ fn play(words: &[&str]) -> Result<(), Failure> {
         ["up", home, api] => up(home, api),
         ["kernel", "--home", home] => kernel(Path::new(home)),
         ["gateway", "--home", _] => gateway(),
-        ["cell", _, "--id", id, "--socket", socket] => cell(id, socket),
+        ["cell", _, "--id", id, "--socket", socket, ..] => cell(id, socket),
         _ => Err(format!("no such role: {words:?}").into()),
     }
 }
@@ -46,6 +46,7 @@ fn up(home: &str, api: &str) -> Result<(), Failure> {
     let any = "127.0.0.1:0".parse()?;
     let program = std::env::current_exe()?;
     run(HeartOptions {
+        without: Vec::new(),
         home: home.into(),
         api: api.parse()?,
         gateway: any,

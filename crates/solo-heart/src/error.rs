@@ -41,6 +41,9 @@ pub enum HeartError {
         /// Absolute path.
         home: PathBuf,
     },
+    /// Cells cannot be isolated on this machine.
+    #[error("cells cannot be isolated on this machine")]
+    Isolation(#[source] solo_sandbox::EnterError),
     /// A directory that must be Solo's own is not.
     #[error("{path} is not a directory of this user")]
     ForeignDirectory {
@@ -126,6 +129,7 @@ impl HeartError {
             Self::Program { .. } => "start Solo by the path of its binary",
             Self::File { .. } => "check the owner, the mode and the free space of the home",
             Self::Bind { .. } => "choose another address or port 0, or end what uses this one",
+            Self::Isolation(error) => error.remedy,
             Self::System { .. } => "see what the machine offers with `solo doctor`",
         }
     }

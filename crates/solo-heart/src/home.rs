@@ -73,6 +73,27 @@ impl Home {
         self.cells.join(format!("{cell}.sock"))
     }
 
+    /// `tenants/TENANT/compiled`; the kernel makes it.
+    pub(crate) fn compiled(&self, tenant: &str) -> PathBuf {
+        self.root.join("tenants").join(tenant).join("compiled")
+    }
+
+    /// Makes `run/cells/ID.work` anew, empty, for a cell that runs as `user`.
+    ///
+    /// # Errors
+    /// As the file system says.
+    pub(crate) fn new_work(&self, cell: &str, user: Option<u32>) -> std::io::Result<PathBuf> {
+        let path = self.work(cell);
+        remove_directory(&path)?;
+        DirBuilder::new().mode(0o700).create(&path)?;
+        std::os::unix::fs::chown(&path, user, user)?;
+        Ok(path)
+    }
+
+    fn work(&self, cell: &str) -> PathBuf {
+        self.cells.join(format!("{cell}.work"))
+    }
+
     /// Where the process id of a role is written.
     fn pid_file(&self, role: &Role) -> PathBuf {
         match role {
@@ -90,11 +111,12 @@ impl Home {
         }
     }
 
-    /// Removes what a process leaves behind: its pid file, and the socket of a cell.
+    /// Removes what a process leaves behind: its pid file, and the socket and directory of a cell.
     pub(crate) fn forget(&self, role: &Role) {
         remove(&self.pid_file(role));
         if let Role::Cell { cell, .. } = role {
             remove(&self.cell_socket(cell));
+            remove_all(&self.work(cell));
         }
     }
 
@@ -107,15 +129,15 @@ impl Home {
             .collect()
     }
 
-    /// Removes sockets, pid files and `addresses.json`.
+    /// Removes sockets, pid files, directories of cells and `addresses.json`.
     pub(crate) fn clean(&self) {
         for path in self.leftovers() {
-            remove(&path);
+            if path.is_dir() { remove_all(&path) } else { remove(&path) }
         }
         remove(&self.addresses());
     }
 
-    /// Sockets, pid files and half-written files of `run/` and `run/cells/`.
+    /// Sockets, pid files, half-written files and directories of cells, of `run/` and `run/cells/`.
     fn leftovers(&self) -> Vec<PathBuf> {
         [&self.run, &self.cells]
             .into_iter()
@@ -125,7 +147,7 @@ impl Home {
             .filter(|path| {
                 path.extension()
                     .and_then(|extension| extension.to_str())
-                    .is_some_and(|extension| matches!(extension, "sock" | "pid" | "new"))
+                    .is_some_and(|extension| matches!(extension, "sock" | "pid" | "new" | "work"))
             })
             .collect()
     }
@@ -191,6 +213,20 @@ fn lock(home: &Path, path: &Path) -> Result<File, HeartError> {
     Ok(file)
 }
 
+fn remove_all(path: &Path) {
+    if let Err(error) = remove_directory(path) {
+        warn!(path = %path.display(), %error, "Failed to remove a directory");
+    }
+}
+
+/// Removes a directory that may not be there. Links in it are removed, not followed.
+fn remove_directory(path: &Path) -> std::io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
 fn remove(path: &Path) {
     match fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -240,7 +276,8 @@ mod tests {
     fn cleaning_leaves_the_lock_and_what_is_not_ours() {
         let directory = tempfile::tempdir().expect("a directory");
         let home = Home::open(directory.path()).expect("a home");
-        let cell = Role::Cell { cell: "a".into(), kind: crate::protocol::CellKind::Wasm };
+        let cell =
+            Role::Cell { cell: "a".into(), kind: crate::protocol::CellKind::Wasm, tenant: None };
         home.write_pid(&Role::Kernel, 7);
         home.write_pid(&cell, 8);
         fs::write(home.cell_socket("a"), "").expect("written");

@@ -158,13 +158,14 @@ impl Keeper {
                 out.push(Action::Report(Report::Listed));
             }
             Role::Gateway => self.gateway.life = life(true),
-            Role::Cell { cell, kind } => {
+            Role::Cell { cell, kind, .. } => {
                 self.cells.insert(cell.clone(), Cell { kind, pid: Some(pid) });
                 out.push(Action::Report(Report::Spawned { cell, pid }));
             }
         }
         if matches!(self.phase, Phase::Ending { .. }) {
-            out.push(Action::Terminate { pid });
+            // Whoever starts that late has nothing to put away.
+            out.push(Action::Kill { pid });
         }
     }
 
@@ -185,7 +186,7 @@ impl Keeper {
         } else if self.gateway.pid() == Some(pid) {
             Role::Gateway
         } else if let Some((id, cell)) = self.cells.iter().find(|(_, c)| c.pid == Some(pid)) {
-            Role::Cell { cell: id.clone(), kind: cell.kind }
+            Role::Cell { cell: id.clone(), kind: cell.kind, tenant: None }
         } else {
             // An orphan that init handed to the heart, when the heart is init.
             return;
@@ -245,14 +246,14 @@ impl Keeper {
                     }
                 }
             }
-            Request::Spawn { cell, kind } => match self.spawn_refusal(&cell) {
+            Request::Spawn { cell, kind, tenant } => match self.spawn_refusal(&cell) {
                 Some(error) => {
                     let error = error.to_owned();
                     out.push(Action::Report(Report::SpawnFailed { cell, error }));
                 }
                 None => {
                     self.cells.insert(cell.clone(), Cell { kind, pid: None });
-                    out.push(Action::Start(Role::Cell { cell, kind }));
+                    out.push(Action::Start(Role::Cell { cell, kind, tenant }));
                 }
             },
             Request::Kill { cell } => match self.cells.get(&cell).and_then(|cell| cell.pid) {
@@ -326,7 +327,12 @@ impl Keeper {
         self.gateway.hold();
         self.kernel.hold();
         out.push(Action::Notice(Notice::Ending));
-        out.extend(self.living().map(|pid| Action::Terminate { pid }));
+        let kept = [self.gateway.pid(), self.kernel.pid()];
+        out.extend(kept.into_iter().flatten().map(|pid| Action::Terminate { pid }));
+        // Cells keep nothing that they would have to put away, and the first process of a pid
+        // namespace does not get other signals.
+        let cells = self.cells.values().filter_map(|cell| cell.pid);
+        out.extend(cells.map(|pid| Action::Kill { pid }));
     }
 
     /// Does what is due at `now`.

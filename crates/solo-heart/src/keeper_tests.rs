@@ -61,7 +61,11 @@ impl Node {
     }
 
     fn spawn(&mut self, cell: &str) -> Vec<Action> {
-        self.tell(Event::Request(Request::Spawn { cell: cell.into(), kind: CellKind::Wasm }))
+        self.tell(Event::Request(Request::Spawn {
+            cell: cell.into(),
+            kind: CellKind::Wasm,
+            tenant: None,
+        }))
     }
 }
 
@@ -70,7 +74,7 @@ fn report(report: Report) -> Action {
 }
 
 fn wasm(cell: &str) -> Role {
-    Role::Cell { cell: cell.into(), kind: CellKind::Wasm }
+    Role::Cell { cell: cell.into(), kind: CellKind::Wasm, tenant: None }
 }
 
 #[test]
@@ -186,7 +190,7 @@ fn the_end_goes_gateway_services_everything() {
     let refused = report(Report::SpawnFailed { cell: "b".into(), error: "ECANCELED".into() });
     assert_eq!(node.spawn("b"), [refused]);
     let done = node.tell(Event::Request(Request::Stop));
-    assert_eq!(done, [Action::Terminate { pid: KERNEL }, Action::Terminate { pid: 3 }]);
+    assert_eq!(done, [Action::Terminate { pid: KERNEL }, Action::Kill { pid: 3 }]);
     node.die(KERNEL);
     let done = node.die(3);
     assert_eq!(done.last(), Some(&Action::Finish));
@@ -198,9 +202,10 @@ fn the_end_has_deadlines_for_every_deaf_process() {
     let mut node = Node::up();
     node.spawn("a");
     node.tell(Event::Terminate);
-    let all = |action: fn(u32) -> Action| vec![action(GATEWAY), action(KERNEL), action(3)];
-    assert_eq!(node.wait(STOP_WAIT), all(|pid| Action::Terminate { pid }));
-    assert_eq!(node.wait(END_WAIT), all(|pid| Action::Kill { pid }));
+    let end = |pid| Action::Terminate { pid };
+    let kill = |pid| Action::Kill { pid };
+    assert_eq!(node.wait(STOP_WAIT), [end(GATEWAY), end(KERNEL), kill(3)]);
+    assert_eq!(node.wait(END_WAIT), [GATEWAY, KERNEL, 3].map(kill));
     assert_eq!(node.wait(KILL_WAIT), [Action::Finish], "a process that cannot die holds nothing");
 }
 
@@ -221,7 +226,7 @@ fn the_death_of_the_kernel_during_the_end_moves_on() {
     node.spawn("a");
     node.tell(Event::Terminate);
     let done = node.die(KERNEL);
-    assert!(done.contains(&Action::Terminate { pid: 3 }) && !done.contains(&Action::Finish));
+    assert!(done.contains(&Action::Kill { pid: 3 }) && !done.contains(&Action::Finish));
     assert!(!done.contains(&Action::Start(Role::Kernel)));
 }
 

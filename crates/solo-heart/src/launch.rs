@@ -5,7 +5,7 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io;
+use std::io::{self, PipeReader, PipeWriter};
 use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
@@ -13,11 +13,14 @@ use std::process::{Command, Stdio};
 
 use command_fds::{CommandFdExt, FdMapping};
 use nix::errno::Errno;
+use solo_sandbox::{Layer, spawn_in_pid_namespace};
 
 use crate::HeartError;
 use crate::control::Control;
 use crate::home::Home;
+use crate::isolation::Isolation;
 use crate::parent::HEART_PID_VARIABLE;
+use crate::protocol::CellKind;
 use crate::protocol::descriptors;
 use crate::run::TlsOptions;
 use crate::sockets::Sockets;
@@ -46,6 +49,10 @@ pub(crate) struct Launcher {
     program: PathBuf,
     environment: Vec<(&'static str, OsString)>,
     tls: Option<TlsOptions>,
+    isolation: Isolation,
+    /// A pipe that nobody writes to: whoever has the first end sees when the heart, which alone has
+    /// the second, is gone.
+    alive: (PipeReader, PipeWriter),
     /// Keep the numbers that children are given occupied here: the pipe on which a failed `exec`
     /// is told would otherwise get one of them, and be overwritten in the child.
     _occupied: Vec<File>,
@@ -56,7 +63,11 @@ impl Launcher {
     ///
     /// # Errors
     /// [`HeartError::Program`], or no descriptors left.
-    pub(crate) fn new(program: PathBuf, tls: Option<TlsOptions>) -> Result<Self, HeartError> {
+    pub(crate) fn new(
+        program: PathBuf,
+        tls: Option<TlsOptions>,
+        isolation: Isolation,
+    ) -> Result<Self, HeartError> {
         let program = std::path::absolute(&program).unwrap_or(program);
         match std::fs::metadata(&program) {
             Ok(metadata) if metadata.is_file() => {}
@@ -78,7 +89,8 @@ impl Launcher {
             .into_iter()
             .filter_map(|name| Some((name, std::env::var_os(name)?)))
             .collect();
-        Ok(Self { program, environment, tls, _occupied: occupied })
+        let alive = io::pipe().map_err(HeartError::file("make", "a pipe"))?;
+        Ok(Self { program, environment, tls, isolation, alive, _occupied: occupied })
     }
 
     /// Starts the kernel and returns its process and the heart's end of the control socket.
@@ -118,7 +130,7 @@ impl Launcher {
     /// # Errors
     /// As [`Launcher::kernel`].
     pub(crate) fn cell(&self, home: &Home, role: &Role) -> io::Result<u32> {
-        let Role::Cell { cell, kind } = role else {
+        let Role::Cell { cell, kind, tenant } = role else {
             return Err(io::ErrorKind::InvalidInput.into());
         };
         // A socket of a former life would keep the new one from binding.
@@ -126,7 +138,27 @@ impl Launcher {
         let mut command = self.command(home);
         command.args(["cell", kind.as_str(), "--id", cell, "--socket"]);
         command.arg(home.cell_socket(cell));
-        start(command, Vec::new())
+        let user = self.isolation.user(home.root(), cell);
+        command.args(user.map(|user| format!("--user={user}")));
+        match (kind, tenant) {
+            (CellKind::Wasm, Some(tenant)) => {
+                command.arg("--execute").arg(home.compiled(tenant));
+            }
+            (CellKind::Wasm, None) => {}
+            (CellKind::Compiler, _) => {
+                command.arg("--write").arg(home.new_work(cell, user)?);
+            }
+        }
+        command.args(self.isolation.without.iter().map(|layer| format!("--without={layer}")));
+        // It ends when the heart closes the other end of this, which it does by ending.
+        command.stdin(self.alive.0.try_clone()?);
+        let child = if self.isolation.without.contains(&Layer::PidNamespace) {
+            command.spawn()
+        } else {
+            spawn_in_pid_namespace(&mut command)
+        };
+        // The handle is dropped on purpose: the heart reaps all its children by process id.
+        Ok(child?.id())
     }
 
     /// Paths only: who serves with a key reads it itself.

@@ -15,6 +15,7 @@ mod control;
 mod error;
 mod home;
 mod inherit;
+mod isolation;
 mod keeper;
 mod launch;
 mod parent;
@@ -27,6 +28,6 @@ mod vocabulary;
 
 pub use error::HeartError;
 pub use inherit::take_descriptor;
-pub use parent::{HEART_PID_VARIABLE, ParentError, bind_to_parent};
+pub use parent::{HEART_PID_VARIABLE, ParentError, bind_to_parent, end_with_parent};
 pub use run::{HeartOptions, TlsOptions, run};
 pub use tender::{start_tended, tend_command};

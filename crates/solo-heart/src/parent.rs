@@ -5,11 +5,13 @@
 
 use std::ffi::CString;
 use std::io;
+use std::os::fd::AsFd;
 
 use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal};
-use nix::unistd::getppid;
+use nix::unistd::{getpid, getppid};
 
 /// Environment variable in which the heart tells its children its process id.
 pub const HEART_PID_VARIABLE: &str = "SOLO_HEART_PID";
@@ -44,15 +46,8 @@ pub enum ParentError {
 /// [`ParentError`]; the process must end then.
 pub fn bind_to_parent() -> Result<(), ParentError> {
     let system = |action| move |errno: Errno| ParentError::System { action, source: errno.into() };
-    let heart = std::env::var(HEART_PID_VARIABLE)
-        .ok()
-        .and_then(|text| text.parse::<i32>().ok())
-        .ok_or(ParentError::NotAChild)?;
-    prctl::set_pdeathsig(Signal::SIGKILL).map_err(system("set the parent death signal"))?;
-    // Only now is it sure that a death from here on is noticed; one before shows in the parent.
-    if getppid().as_raw() != heart {
-        return Err(ParentError::HeartGone(heart));
-    }
+    let heart = heart()?;
+    end_with(heart)?;
     prctl::set_no_new_privs().map_err(system("set no_new_privs"))?;
     SigSet::all().thread_unblock().map_err(system("unblock signals"))?;
     let arguments: Vec<String> = std::env::args().skip(1).take(2).collect();
@@ -61,6 +56,34 @@ pub fn bind_to_parent() -> Result<(), ParentError> {
         let _ = prctl::set_name(&name);
     }
     Ok(())
+}
+
+/// Makes this process end when the heart does once more: becoming another user forgets it.
+///
+/// # Errors
+/// [`ParentError`]; the process must end then.
+pub fn end_with_parent() -> Result<(), ParentError> {
+    end_with(heart()?)
+}
+
+fn heart() -> Result<i32, ParentError> {
+    let number = std::env::var(HEART_PID_VARIABLE).ok().and_then(|text| text.parse().ok());
+    number.ok_or(ParentError::NotAChild)
+}
+
+fn end_with(heart: i32) -> Result<(), ParentError> {
+    let system = |action| move |errno: Errno| ParentError::System { action, source: errno.into() };
+    prctl::set_pdeathsig(Signal::SIGKILL).map_err(system("set the parent death signal"))?;
+    // Only now is it sure that a death from here on is noticed; one before shows in the parent, or, to
+    // the first process of a pid namespace, which has none there, in the pipe that the heart holds open.
+    let gone = if getpid().as_raw() == 1 {
+        let stdin = std::io::stdin();
+        let mut alive = [PollFd::new(stdin.as_fd(), PollFlags::empty())];
+        poll(&mut alive, PollTimeout::ZERO).map_err(system("look for the heart"))? > 0
+    } else {
+        getppid().as_raw() != heart
+    };
+    if gone { Err(ParentError::HeartGone(heart)) } else { Ok(()) }
 }
 
 /// `solo-kernel`, `solo-gateway`, `solo-wasm`: the role, or what a cell does.

@@ -13,6 +13,9 @@ pub const LINE_BYTES_MAX: usize = 512;
 /// Longest id of a cell: it becomes part of a socket path, which has 108 bytes in all.
 pub const CELL_ID_CHARS_MAX: usize = 32;
 
+/// Longest name of a tenant.
+const TENANT_CHARS_MAX: usize = 63;
+
 /// Descriptors that a child of the heart finds open.
 pub mod descriptors {
     /// Kernel: the socket pair to the heart.
@@ -47,6 +50,8 @@ pub enum Request {
         cell: String,
         /// What it does.
         kind: CellKind,
+        /// Whose code it hosts: that tenant's files are shown to it. None: nobody's.
+        tenant: Option<String>,
     },
     /// End a cell at once. Answered by `Exited`, also when there is no such cell.
     Kill {
@@ -124,11 +129,21 @@ pub fn is_cell_id(id: &str) -> bool {
         && id.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'))
 }
 
+/// Tells whether `name` may be a tenant's: 1 to 63 of `a-z`, `0-9` and `-`, so that it is one name of a
+/// directory.
+fn is_tenant(name: &str) -> bool {
+    let is_legal = |b: u8| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-');
+    (1..=TENANT_CHARS_MAX).contains(&name.len()) && name.bytes().all(is_legal)
+}
+
 impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ready => f.write_str("ready"),
-            Self::Spawn { cell, kind } => write!(f, "spawn {cell} {}", kind.as_str()),
+            Self::Spawn { cell, kind, tenant: None } => write!(f, "spawn {cell} {}", kind.as_str()),
+            Self::Spawn { cell, kind, tenant: Some(tenant) } => {
+                write!(f, "spawn {cell} {} {tenant}", kind.as_str())
+            }
             Self::Kill { cell } => write!(f, "kill {cell}"),
             Self::Stop => f.write_str("stop"),
         }
@@ -157,9 +172,14 @@ impl FromStr for Request {
         match *words.as_slice() {
             ["ready"] => Ok(Self::Ready),
             ["stop"] => Ok(Self::Stop),
-            ["spawn", cell, kind] if is_cell_id(cell) => Ok(Self::Spawn {
+            ["spawn", cell, kind, ref rest @ ..] if is_cell_id(cell) => Ok(Self::Spawn {
                 cell: cell.to_owned(),
                 kind: CellKind::from_name(kind).ok_or_else(wrong)?,
+                tenant: match rest {
+                    [] => None,
+                    [tenant] if is_tenant(tenant) => Some((*tenant).to_owned()),
+                    _ => return Err(wrong()),
+                },
             }),
             ["kill", cell] if is_cell_id(cell) => Ok(Self::Kill { cell: cell.to_owned() }),
             _ => Err(wrong()),
@@ -204,7 +224,12 @@ mod tests {
         for request in [
             Request::Ready,
             Request::Stop,
-            Request::Spawn { cell: "wasm-default".into(), kind: CellKind::Wasm },
+            Request::Spawn {
+                cell: "wasm-default".into(),
+                kind: CellKind::Wasm,
+                tenant: Some("default".into()),
+            },
+            Request::Spawn { cell: "compiler-0".into(), kind: CellKind::Compiler, tenant: None },
             Request::Kill { cell: "compiler-0".into() },
         ] {
             assert_eq!(request.to_string().parse(), Ok(request));
@@ -232,7 +257,9 @@ mod tests {
             "spawn",
             "spawn ../x wasm",
             "spawn a sh",
-            "spawn a wasm -x",
+            "spawn a wasm ../x",
+            "spawn a wasm x y",
+            "spawn a wasm ",
             "kill a\nstop",
             "spawn  wasm",
         ] {

@@ -17,11 +17,13 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::Pid;
 use rustix::process::{WaitOptions, wait};
+use solo_sandbox::Layer;
 use tracing::{debug, error, info, warn};
 
 use crate::HeartError;
 use crate::control::{Control, End};
 use crate::home::Home;
+use crate::isolation::Isolation;
 use crate::keeper::Keeper;
 use crate::launch::{Launcher, errno_name};
 use crate::sockets::{Sockets, check_addresses};
@@ -48,6 +50,8 @@ pub struct HeartOptions {
     /// The binary that is started for every role. Looked up anew at each start, so that a new
     /// binary under the same path is taken at the next SIGHUP.
     pub program: PathBuf,
+    /// Layers of the sandbox around cells that the operator does without. All others must hold.
+    pub without: Vec<Layer>,
     /// Files for TLS, which kernel and gateway read themselves. Without them addresses are loopback.
     pub tls: Option<TlsOptions>,
 }
@@ -83,7 +87,8 @@ impl HeartOptions {
 pub fn run(options: HeartOptions) -> Result<(), HeartError> {
     check_addresses(&options)?;
     umask(Mode::from_bits_truncate(0o077));
-    let launcher = Launcher::new(options.program, options.tls)?;
+    let isolation = Isolation::prepare(options.without)?;
+    let launcher = Launcher::new(options.program, options.tls, isolation)?;
     let home = Home::open(&options.home)?;
     survivors::outlast(&home.written_pids(), home.root())?;
     home.clean();

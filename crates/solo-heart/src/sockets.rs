@@ -138,6 +138,7 @@ mod tests {
 
     fn reason(api: &str, metrics: &str, tls: Option<bool>) -> &'static str {
         let options = HeartOptions {
+            without: Vec::new(),
             home: PathBuf::new(),
             api: api.parse().expect("an address"),
             gateway: "127.0.0.1:0".parse().expect("an address"),

@@ -12,7 +12,12 @@ use crate::protocol::{CellKind, Report, Request};
 pub(crate) enum Role {
     Kernel,
     Gateway,
-    Cell { cell: String, kind: CellKind },
+    /// `tenant`: whose files it is shown; not told of one that ended.
+    Cell {
+        cell: String,
+        kind: CellKind,
+        tenant: Option<String>,
+    },
 }
 
 /// How a process ended.

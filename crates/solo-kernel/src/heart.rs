@@ -9,6 +9,7 @@ use std::os::unix::net::UnixStream as StdUnixStream;
 use std::time::Duration;
 
 use solo_heart::protocol::{CellKind, LINE_BYTES_MAX, Report, Request};
+use solo_types::TenantName;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
@@ -111,14 +112,20 @@ impl Heart {
         living
     }
 
-    /// Makes sure that `cell` runs. Returns its process.
-    pub(crate) async fn spawn(&self, cell: &str, kind: CellKind) -> Result<u32, HeartError> {
+    /// Makes sure that `cell` runs, with the files of `tenant` if it starts now. Returns its process.
+    pub(crate) async fn spawn(
+        &self,
+        cell: &str,
+        kind: CellKind,
+        tenant: Option<&TenantName>,
+    ) -> Result<u32, HeartError> {
         if let Some(pid) = self.pid(cell) {
             return Ok(pid);
         }
         let mut processes = self.processes.clone();
         let before = processes.borrow_and_update().get(cell).cloned();
-        self.request(Request::Spawn { cell: cell.to_owned(), kind }).await?;
+        let tenant = tenant.map(|tenant| tenant.as_str().to_owned());
+        self.request(Request::Spawn { cell: cell.to_owned(), kind, tenant }).await?;
         let answer = async {
             loop {
                 processes.changed().await.map_err(|_| HeartError::Broken)?;
@@ -254,8 +261,8 @@ mod tests {
         });
         let (heart, _news) = Heart::connect(stream).await.expect("connect");
         assert_eq!(heart.living(), [("wasm-old".to_owned(), 7)]);
-        assert_eq!(heart.spawn("a", CellKind::Wasm).await.expect("spawn"), 42);
-        let failed = heart.spawn("b", CellKind::Compiler).await.expect_err("must fail");
+        assert_eq!(heart.spawn("a", CellKind::Wasm, None).await.expect("spawn"), 42);
+        let failed = heart.spawn("b", CellKind::Compiler, None).await.expect_err("must fail");
         assert!(failed.to_string().contains("EAGAIN"));
         heart.kill("a").await.expect("kill");
         assert_eq!(heart.ended("a").await, "signal:9");

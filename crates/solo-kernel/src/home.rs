@@ -1,7 +1,8 @@
 //! Where things are under `$SOLO_HOME`. Names paths, makes the directories, reads nothing.
 
+use std::fs::Permissions;
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use solo_types::{DEFAULT_TENANT, Digest, TenantName};
@@ -42,6 +43,11 @@ impl Home {
         self.run().join("cells").join(format!("{cell}.sock"))
     }
 
+    /// What a compiler cell and the kernel share; the heart makes it with each cell.
+    pub(crate) fn cell_work(&self, cell: &str) -> PathBuf {
+        self.run().join("cells").join(format!("{cell}.work"))
+    }
+
     pub(crate) fn database(&self) -> PathBuf {
         self.0.join("solo.db")
     }
@@ -59,6 +65,8 @@ impl Home {
         for directory in [own.artifacts(), own.uploads(), own.compiled()] {
             make(&directory)?;
         }
+        // Shown to the tenant's cell, which is another user. Nobody else gets through `tenants/`.
+        std::fs::set_permissions(own.compiled(), Permissions::from_mode(0o755))?;
         Ok(own)
     }
 

@@ -5,13 +5,17 @@
 
 use std::ffi::OsString;
 use std::fmt::Display;
+use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use clap::{Args, Parser, ValueEnum};
 use solo_heart::protocol::descriptors::GATEWAY_HTTP;
-use solo_sandbox::Level;
+use solo_sandbox::{
+    Access, EnterError, Entry, Filter, Holds, Identity, Layer, Level, Policy, ProcessLimits,
+    Sandbox,
+};
 use solo_tls::TlsFiles;
 use tracing::error;
 use tracing_subscriber::EnvFilter;
@@ -22,7 +26,7 @@ use crate::cli::{Failure, chain};
 const LOG_VARIABLE: &str = "SOLO_LOG";
 
 /// The first arguments that are roles.
-const ROLES: [&str; 4] = ["kernel", "gateway", "cell", "audit-command"];
+const ROLES: [&str; 5] = ["kernel", "gateway", "cell", "trial", "audit-command"];
 
 /// Command line of a role. The heart writes it; people do not.
 #[derive(Debug, Parser)]
@@ -49,12 +53,41 @@ enum Role {
         id: String,
         #[arg(long)]
         socket: PathBuf,
+        #[command(flatten)]
+        room: Room,
+        /// Shut itself in, tell what holds, and end
+        #[arg(long)]
+        trial: bool,
+    },
+    /// Starts a cell that only tries whether it can be shut in
+    Trial {
+        kind: Kind,
+        #[arg(long)]
+        user: Option<u32>,
     },
     /// Stands between the kernel and a command that is given the audit log; the kernel starts it
     AuditCommand {
         #[arg(last = true, required = true)]
         command: Vec<OsString>,
     },
+}
+
+/// Tries whether a cell of a kind can be shut in on this machine; `solo doctor` starts it.
+fn try_cell(kind: Kind, user: Option<u32>) -> Result<(), String> {
+    solo_sandbox::own_namespaces().map_err(told)?;
+    let kind = kind.to_possible_value().ok_or("no kind")?.get_name().to_owned();
+    let program = std::env::current_exe().map_err(told)?;
+    let (alive, ours) = std::io::pipe().map_err(told)?;
+    let mut command = Command::new(program);
+    command
+        .args(["cell", &kind, "--id", "trial", "--socket", "/nowhere", "--trial"])
+        .args(user.map(|user| format!("--user={user}")))
+        .env(solo_heart::HEART_PID_VARIABLE, std::process::id().to_string())
+        .stdin(alive);
+    let mut child = solo_sandbox::spawn_in_pid_namespace(&mut command).map_err(told)?;
+    let status = child.wait().map_err(told)?;
+    drop(ours);
+    if status.success() { Ok(()) } else { Err(format!("{status}")) }
 }
 
 /// Files for TLS; none if no address is public.
@@ -73,6 +106,59 @@ impl Tls {
         let (certificate, key) = (self.tls_cert?, self.tls_key?);
         Some(TlsFiles { certificate, key, client_ca: self.tls_client_ca })
     }
+}
+
+/// What a cell is shut into.
+#[derive(Debug, Args)]
+struct Room {
+    /// Who it becomes
+    #[arg(long)]
+    user: Option<u32>,
+    /// What it may read, and map to run
+    #[arg(long)]
+    execute: Vec<PathBuf>,
+    /// What it may change
+    #[arg(long)]
+    write: Vec<PathBuf>,
+    /// Layers that the operator does without
+    #[arg(long, value_parser = layer)]
+    without: Vec<Layer>,
+}
+
+impl Room {
+    fn shut_in(self) -> Result<Holds, String> {
+        let entry = |path: PathBuf, access| Entry::Bind { at: path.clone(), from: path, access };
+        let null = PathBuf::from("/dev/null");
+        let mut entries =
+            vec![Entry::Processes { at: "/proc".into() }, entry(null, Access::Device)];
+        entries.extend(self.execute.into_iter().map(|path| entry(path, Access::Execute)));
+        entries.extend(self.write.into_iter().map(|path| entry(path, Access::Write)));
+        let sandbox = Sandbox {
+            entries,
+            identity: Identity { outside: self.user, ..Identity::default() },
+            limits: ProcessLimits::default(),
+            own_network: true,
+            without: self.without.into_iter().collect(),
+        };
+        let refused = |error: EnterError| {
+            let remedy = error.remedy;
+            format!("{}; {remedy}, or do without: --sandbox-without {}", chain(&error), error.layer)
+        };
+        let holds = sandbox.enter().map_err(refused)?;
+        // The tie to the heart was cut with the former user.
+        solo_heart::end_with_parent().map_err(told)?;
+        sandbox.restrict_files().map_err(refused)?;
+        sandbox.restrict_calls(Policy::Cell).map_err(refused)?;
+        Ok(holds)
+    }
+}
+
+/// A layer by its name.
+pub(crate) fn layer(name: &str) -> Result<Layer, String> {
+    Layer::from_name(name).ok_or_else(|| {
+        let names: Vec<_> = Layer::ALL.into_iter().map(Layer::as_str).collect();
+        format!("there are the layers {}", names.join(", "))
+    })
 }
 
 /// What a cell does.
@@ -114,15 +200,21 @@ fn run(role: Role) -> Result<(), String> {
         let (program, arguments) = command.split_first().ok_or("no command")?;
         return solo_heart::tend_command(program, arguments).map_err(told);
     }
+    if let Role::Trial { kind, user } = role {
+        return try_cell(kind, user);
+    }
     solo_heart::bind_to_parent().map_err(told)?;
     // The kernel holds the signing key; who speaks TLS holds the key of the certificate.
     let holds_keys = match &role {
         Role::Kernel { .. } => true,
         Role::Gateway { tls, .. } => tls.tls_key.is_some(),
-        Role::Cell { .. } | Role::AuditCommand { .. } => false,
+        Role::Cell { .. } | Role::AuditCommand { .. } | Role::Trial { .. } => false,
     };
     let level = if holds_keys { Level::Keys } else { Level::Role };
     solo_sandbox::confine_self(level).map_err(told)?;
+    if matches!(role, Role::Kernel { .. } | Role::Gateway { .. }) {
+        Policy::Role.filter().and_then(Filter::install).map_err(told)?;
+    }
     match role {
         Role::Kernel { home, tls } => {
             let tls = tls.files();
@@ -133,16 +225,24 @@ fn run(role: Role) -> Result<(), String> {
             let (listener, tls) = (TcpListener::from(listener), tls.files());
             solo_gateway::run(solo_gateway::GatewayOptions { home, listener, tls }).map_err(told)
         }
-        Role::Cell { kind: Kind::Wasm, id, socket } => {
+        Role::Cell { room, trial: true, .. } => {
+            let holds = serde_json::to_vec(&room.shut_in()?).map_err(told)?;
+            std::io::stdout().write_all(&holds).map_err(told)
+        }
+        Role::Cell { kind: Kind::Wasm, id, socket, room, .. } => {
             let options = solo_cell::wasm::WasmCellOptions { cell: id, socket };
-            solo_cell::wasm::run(options).map_err(told)
+            let cell = solo_cell::wasm::WasmCell::prepare(options).map_err(told)?;
+            room.shut_in()?;
+            cell.run().map_err(told)
         }
-        Role::Cell { kind: Kind::Compiler, id, socket } => {
+        Role::Cell { kind: Kind::Compiler, id, socket, room, .. } => {
             let options = solo_cell::compiler::CompilerOptions { cell: id, socket };
-            solo_cell::compiler::run(options).map_err(told)
+            let cell = solo_cell::compiler::CompilerCell::prepare(options).map_err(told)?;
+            room.shut_in()?;
+            cell.run().map_err(told)
         }
-        // It is no child of the heart's: see above.
-        Role::AuditCommand { .. } => Ok(()),
+        // They are no children of the heart's: see above.
+        Role::AuditCommand { .. } | Role::Trial { .. } => Ok(()),
     }
 }
 
@@ -203,11 +303,15 @@ mod tests {
             "solo gateway --home /h",
             "solo kernel --home /h --tls-cert /c --tls-key /k",
             "solo gateway --home /h --tls-cert /c --tls-key /k --tls-client-ca /a",
-            "solo cell wasm --id wasm-default --socket /h/run/cells/wasm-default.sock",
-            "solo cell compiler --id compiler-1 --socket /h/run/cells/compiler-1.sock",
+            "solo cell wasm --id wasm-default --socket /h/run/cells/wasm-default.sock --user=1900000001 \
+             --execute /h/tenants/default/compiled",
+            "solo cell compiler --id compiler-1 --socket /h/run/cells/compiler-1.sock --write /h/w \
+             --without=landlock --without=seccomp",
             "solo audit-command -- /bin/cat --help",
+            "solo trial wasm --user=1900000000",
+            "solo cell wasm --id trial --socket /nowhere --trial",
         ] {
-            assert!(Role::try_parse_from(line.split(' ')).is_ok(), "{line}");
+            assert!(Role::try_parse_from(line.split_whitespace()).is_ok(), "{line}");
         }
     }
 }

@@ -14,6 +14,7 @@ mod text;
 
 use std::future::Future;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::net::UnixListener as StdUnixListener;
 use std::path::{Path, PathBuf};
 
 use solo_api::cell::v1::compiler_service_server::CompilerServiceServer;
@@ -76,9 +77,35 @@ pub enum CompilerError {
 /// # Errors
 /// [`CompilerError`] if it cannot start.
 pub fn run(options: CompilerOptions) -> Result<(), CompilerError> {
-    // First, while there is one thread: priority is a thread's own, and new ones inherit it.
-    confine::confine()?;
-    serve(&options, std::future::pending())
+    CompilerCell::prepare(options)?.run()
+}
+
+/// A compiler cell that listens and does not answer yet. It has done all for which it needs more than its
+/// own directory, and has one thread: now it can shut itself in.
+#[derive(Debug)]
+pub struct CompilerCell {
+    name: String,
+    listener: StdUnixListener,
+}
+
+impl CompilerCell {
+    /// Listens.
+    ///
+    /// # Errors
+    /// As [`run`].
+    pub fn prepare(options: CompilerOptions) -> Result<Self, CompilerError> {
+        Ok(Self { listener: listen(&options.socket)?, name: options.cell })
+    }
+
+    /// Limits this process for good, then serves until it is killed.
+    ///
+    /// # Errors
+    /// As [`run`].
+    pub fn run(self) -> Result<(), CompilerError> {
+        // First, while there is one thread: priority is a thread's own, and new ones inherit it.
+        confine::confine()?;
+        serve_on(self, std::future::pending())
+    }
 }
 
 /// Serves `solo.cell.v1.CompilerService` until `stop` is done, without limits on the process.
@@ -89,7 +116,11 @@ pub fn serve(
     options: &CompilerOptions,
     stop: impl Future<Output = ()>,
 ) -> Result<(), CompilerError> {
-    let service = server::Compiler::new(options.cell.clone())?;
+    serve_on(CompilerCell::prepare(options.clone())?, stop)
+}
+
+fn serve_on(cell: CompilerCell, stop: impl Future<Output = ()>) -> Result<(), CompilerError> {
+    let service = server::Compiler::new(cell.name.clone())?;
     let service = CompilerServiceServer::new(service).max_decoding_message_size(REQUEST_BYTES_MAX);
     // One thread: it only waits. Jobs have threads of their own.
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -97,8 +128,9 @@ pub fn serve(
         .build()
         .map_err(CompilerError::Runtime)?;
     runtime.block_on(async {
-        let listener = UnixListenerStream::new(listen(&options.socket)?);
-        tracing::info!(cell = options.cell, socket = %options.socket.display(), "compiler cell serves");
+        let listener = UnixListener::from_std(cell.listener).map_err(CompilerError::Runtime)?;
+        let listener = UnixListenerStream::new(listener);
+        tracing::info!(cell = cell.name, "compiler cell serves");
         tonic::transport::Server::builder()
             .add_service(service)
             .serve_with_incoming_shutdown(listener, stop)
@@ -108,7 +140,7 @@ pub fn serve(
 }
 
 /// Listens on `path`, for the own user only.
-fn listen(path: &Path) -> Result<UnixListener, CompilerError> {
+fn listen(path: &Path) -> Result<StdUnixListener, CompilerError> {
     let failed = |source| CompilerError::Socket { path: path.to_owned(), source };
     match std::fs::symlink_metadata(path) {
         Ok(found) if found.file_type().is_socket() => {
@@ -118,7 +150,8 @@ fn listen(path: &Path) -> Result<UnixListener, CompilerError> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => return Err(failed(error)),
     }
-    let listener = UnixListener::bind(path).map_err(failed)?;
+    let listener = StdUnixListener::bind(path).map_err(failed)?;
+    listener.set_nonblocking(true).map_err(failed)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
     Ok(listener)
 }

@@ -125,7 +125,39 @@ pub enum CellError {
 /// # Errors
 /// [`CellError`]: it could not begin, or the socket broke.
 pub fn run(options: WasmCellOptions) -> Result<(), CellError> {
-    run_with(options, RunLimits::of_machine())
+    WasmCell::prepare(options)?.run()
+}
+
+/// A wasm cell that listens and does not answer yet. It has done all for which it needs more than its own
+/// directories, and has one thread: now it can shut itself in.
+#[derive(Debug)]
+pub struct WasmCell {
+    name: String,
+    listener: std::os::unix::net::UnixListener,
+    limits: RunLimits,
+}
+
+impl WasmCell {
+    /// Listens.
+    ///
+    /// # Errors
+    /// As [`run`].
+    pub fn prepare(options: WasmCellOptions) -> Result<Self, CellError> {
+        Self::prepare_with(options, RunLimits::of_machine())
+    }
+
+    fn prepare_with(options: WasmCellOptions, limits: RunLimits) -> Result<Self, CellError> {
+        let listener = listen(&options.socket)?;
+        Ok(Self { name: options.cell, listener, limits })
+    }
+
+    /// Serves. Does not return while all is well.
+    ///
+    /// # Errors
+    /// As [`run`].
+    pub fn run(self) -> Result<(), CellError> {
+        run_prepared(self)
+    }
 }
 
 /// Runs a wasm cell with room for `limits`.
@@ -133,14 +165,18 @@ pub fn run(options: WasmCellOptions) -> Result<(), CellError> {
 /// # Errors
 /// As [`run`].
 pub fn run_with(options: WasmCellOptions, limits: RunLimits) -> Result<(), CellError> {
+    WasmCell::prepare_with(options, limits)?.run()
+}
+
+fn run_prepared(prepared: WasmCell) -> Result<(), CellError> {
     // A core dump would hold the memory of every service of the tenant. Where it cannot be set,
     // the sandbox that the caller made has its own limit.
     if let Err(error) = setrlimit(Resource::RLIMIT_CORE, 0, 0) {
         tracing::warn!(%error, "Failed to turn core dumps off");
     }
-    let engine = run_engine(limits).map_err(CellError::Engine)?;
+    let engine = run_engine(prepared.limits).map_err(CellError::Engine)?;
     let identity = Identity {
-        cell: options.cell,
+        cell: prepared.name,
         incarnation: random_word()?,
         engine: engine_digest(&engine),
     };
@@ -153,7 +189,7 @@ pub fn run_with(options: WasmCellOptions, limits: RunLimits) -> Result<(), CellE
         .map_err(CellError::Threads)?;
     let actors = start_actors(&engine, io.handle(), processors).map_err(CellError::Threads)?;
     let cell = new_cell(engine, actors.handle().clone(), io.handle().clone())?;
-    let result = io.block_on(serve(identity, cell, &options.socket));
+    let result = io.block_on(serve(identity, cell, prepared.listener));
     // Guests first: they use the other's timers.
     drop(actors);
     io.shutdown_background();
@@ -208,8 +244,12 @@ fn new_cell(
     Ok(cell)
 }
 
-async fn serve(identity: Identity, cell: Arc<Cell>, socket: &Path) -> Result<(), CellError> {
-    let listener = listen(socket)?;
+async fn serve(
+    identity: Identity,
+    cell: Arc<Cell>,
+    listener: std::os::unix::net::UnixListener,
+) -> Result<(), CellError> {
+    let listener = UnixListener::from_std(listener).map_err(CellError::Threads)?;
     info!(cell = %identity.cell, incarnation = %identity.incarnation, "Wasm cell listens");
     let service = CellServiceServer::new(Server::new(identity, cell))
         .max_decoding_message_size(WIRE_BYTES_MAX)
@@ -223,7 +263,7 @@ async fn serve(identity: Identity, cell: Arc<Cell>, socket: &Path) -> Result<(),
 
 /// Listens on `socket`, which only its owner can connect to from the first moment on: it is made
 /// under another name and renamed, which also replaces one that a dead process left.
-fn listen(socket: &Path) -> Result<UnixListener, CellError> {
+fn listen(socket: &Path) -> Result<std::os::unix::net::UnixListener, CellError> {
     if UnixStream::connect(socket).is_ok() {
         return Err(CellError::SocketInUse(socket.to_owned()));
     }
@@ -235,7 +275,8 @@ fn listen(socket: &Path) -> Result<UnixListener, CellError> {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let listener = UnixListener::bind(&unready)?;
+        let listener = std::os::unix::net::UnixListener::bind(&unready)?;
+        listener.set_nonblocking(true)?;
         std::fs::set_permissions(&unready, std::fs::Permissions::from_mode(0o600))?;
         std::fs::rename(&unready, socket)?;
         Ok(listener)

@@ -7,7 +7,9 @@
 mod room;
 
 use std::collections::HashSet;
+use std::fs::Permissions;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -66,6 +68,9 @@ impl Artifacts {
             let path = entry?.path();
             if path.extension().is_none_or(|extension| extension != "cwasm") {
                 std::fs::remove_file(path)?;
+            } else {
+                // Versions before hosted services as the user of the kernel.
+                std::fs::set_permissions(path, Permissions::from_mode(0o644))?;
             }
         }
         let used = bytes_in(&home.artifacts())?;

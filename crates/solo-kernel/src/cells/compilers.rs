@@ -4,6 +4,8 @@
 //! jobs in other cells and all services go on. The kernel sees paths, never code.
 
 use std::collections::HashMap;
+use std::io;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +17,7 @@ use solo_types::{Digest, Problem, ProblemKind, TenantName};
 use tokio::sync::{AcquireError, Semaphore};
 
 use super::connection::open_channel;
+use super::work::Work;
 use crate::heart::Heart;
 use crate::home::Home;
 use crate::store::{self, CompiledArtifact, Store};
@@ -42,7 +45,7 @@ pub(crate) struct Compilers {
     home: Home,
     heart: Heart,
     store: Store,
-    free: Mutex<Vec<String>>,
+    free: Mutex<Vec<Free>>,
     cells: Semaphore,
     /// One compilation per artifact at a time: the second one finds the result of the first.
     under_way: Mutex<HashMap<Key, Arc<tokio::sync::Mutex<()>>>>,
@@ -53,12 +56,26 @@ pub(crate) struct Compilers {
 /// Tenants share no results: how long a deployment takes would tell one what others have.
 type Key = (TenantName, Digest);
 
+/// A cell without a job.
+#[derive(Debug)]
+struct Free {
+    cell: String,
+    /// Whose code it compiled.
+    tenant: Option<TenantName>,
+}
+
 /// A tenant's place among those that compile. As cells are given in turn, and each tenant but the owner's
 /// has one job at a time, nobody waits for more than one job of each other.
 #[derive(Debug)]
 pub(crate) struct Turns {
     running: Semaphore,
     waiting: Semaphore,
+}
+
+impl Free {
+    fn new(number: usize) -> Self {
+        Self { cell: format!("compiler-{number}"), tenant: None }
+    }
 }
 
 impl Turns {
@@ -85,7 +102,7 @@ impl Compilers {
             home,
             heart,
             store,
-            free: Mutex::new((0..CELLS).rev().map(|n| format!("compiler-{n}")).collect()),
+            free: Mutex::new((0..CELLS).rev().map(Free::new).collect()),
             cells: Semaphore::new(CELLS),
             under_way: Mutex::new(HashMap::new()),
             known: Mutex::new(HashMap::new()),
@@ -100,7 +117,7 @@ impl Compilers {
                 self.end(&cell).await;
             }
         }
-        if let Err(error) = self.heart.spawn("compiler-0", CellKind::Compiler).await {
+        if let Err(error) = self.heart.spawn("compiler-0", CellKind::Compiler, None).await {
             tracing::warn!(%error, "Failed to start a compiler cell ahead of need");
         }
     }
@@ -199,20 +216,14 @@ impl Compilers {
         let closed = |error: AcquireError| Problem::internal(error.to_string());
         let _turn = tenant.turns.running.acquire().await.map_err(closed)?;
         let _cell = self.cells.acquire().await.map_err(closed)?;
-        let Some(cell) = self.free.lock().pop() else {
-            return Err(Problem::internal("no compiler cell is free although one should be"));
-        };
-        let job = wire::CompileRequest {
-            artifact_path: artifact.display().to_string(),
-            output_path: text_path.clone(),
-            format: format.to_owned(),
-        };
-        let mut outcome = self.compile_in(&cell, &job, engine).await;
+        let cell = self.cell_for(&tenant.name).await?;
+        let job = Job { artifact, output: PathBuf::from(&text_path), format, engine };
+        let mut outcome = self.compile_in(&cell, &job).await;
         if outcome.as_ref().is_err_and(|problem| problem.reason == "COMPILER_DIED") {
             // It may have been an accident: the second death is the code's.
-            outcome = self.compile_in(&cell, &job, engine).await;
+            outcome = self.compile_in(&cell, &job).await;
         }
-        self.free.lock().push(cell);
+        self.free.lock().push(Free { cell, tenant: Some(tenant.name.clone()) });
         let artifact = outcome?;
         let (owner, wanted) = (tenant.name.clone(), engine.to_owned());
         let found = artifact.clone();
@@ -221,24 +232,46 @@ impl Compilers {
         Ok(Compiled { artifact, path: text_path, took: began.elapsed() })
     }
 
-    async fn compile_in(
-        &self,
-        cell: &str,
-        job: &wire::CompileRequest,
-        engine: &str,
-    ) -> Result<CompiledArtifact, Problem> {
+    /// A free cell that has seen no other tenant's code: what took a cell over must not get at what
+    /// the next tenant has compiled.
+    async fn cell_for(&self, tenant: &TenantName) -> Result<String, Problem> {
+        let found = {
+            let mut free = self.free.lock();
+            let own = free.iter().rposition(|free| free.tenant.as_ref() == Some(tenant));
+            let fresh = || free.iter().rposition(|free| free.tenant.is_none());
+            let any = || free.len().checked_sub(1);
+            own.or_else(fresh).or_else(any).map(|index| free.remove(index))
+        };
+        let Some(Free { cell, tenant: before }) = found else {
+            return Err(Problem::internal("no compiler cell is free although one should be"));
+        };
+        if before.is_some_and(|before| before != *tenant) {
+            self.end(&cell).await;
+        }
+        Ok(cell)
+    }
+
+    async fn compile_in(&self, cell: &str, job: &Job<'_>) -> Result<CompiledArtifact, Problem> {
         let start = |error: crate::heart::HeartError| {
             Problem::new(ProblemKind::Unavailable, "COMPILER_DOWN", error.to_string())
                 .remedy("try again; `solo doctor` checks the machine")
         };
-        self.heart.spawn(cell, CellKind::Compiler).await.map_err(start)?;
+        self.heart.spawn(cell, CellKind::Compiler, None).await.map_err(start)?;
+        let work = Work::new(self.home.cell_work(cell));
+        let request = wire::CompileRequest {
+            artifact_path: work.input().display().to_string(),
+            output_path: work.output().display().to_string(),
+            format: job.format.to_owned(),
+        };
+        let (bring, artifact) = (work.clone(), job.artifact.clone());
+        on_disk("bring the code to the compiler", move || bring.bring(&artifact)).await?;
         let compiling = async {
             let channel = open_channel(&self.home.cell_socket(cell)).await?;
             let mut client = CompilerServiceClient::new(channel)
                 .max_decoding_message_size(solo_api::WIRE_MESSAGE_BYTES_MAX);
             let hello = wire::HelloRequest { protocol: solo_api::CELL_PROTOCOL };
             let hello = client.hello(hello).await.map_err(|s| died(s.message()))?.into_inner();
-            if hello.engine != engine {
+            if hello.engine != job.engine {
                 return Err(Problem::new(
                     ProblemKind::Unavailable,
                     "ENGINE_DIFFERS",
@@ -246,7 +279,7 @@ impl Compilers {
                 )
                 .remedy("end Solo and start it again, so that all cells are of one version"));
             }
-            let response = client.compile(job.clone()).await.map_err(|s| died(s.message()))?;
+            let response = client.compile(request).await.map_err(|s| died(s.message()))?;
             Ok(response.into_inner())
         };
         let response = tokio::select! {
@@ -262,9 +295,15 @@ impl Compilers {
         if response.is_err() {
             // It died, hangs or is of another version: the next job gets a fresh one.
             self.end(cell).await;
-            remove_remains(&job.output_path).await;
         }
-        accept(response?)
+        let accepted = accept(response?)?;
+        let output = job.output.clone();
+        on_disk("take over what was compiled", move || {
+            work.fetch(&output)?;
+            work.clear()
+        })
+        .await?;
+        Ok(accepted)
     }
 
     /// Forgets what is known of the artifacts of a tenant that is gone.
@@ -283,19 +322,25 @@ impl Compilers {
     }
 }
 
-/// Removes what a compiler that was ended had written so far: `OUTPUT.tmp.PID`.
-async fn remove_remains(output_path: &str) {
-    let output = std::path::PathBuf::from(output_path);
-    let Some((directory, name)) = output.parent().zip(output.file_name()) else { return };
-    let prefix = format!("{}.tmp.", name.to_string_lossy());
-    let Ok(mut entries) = tokio::fs::read_dir(directory).await else { return };
-    while let Ok(Some(entry)) = entries.next_entry().await {
-        if entry.file_name().to_string_lossy().starts_with(&prefix)
-            && let Err(error) = tokio::fs::remove_file(entry.path()).await
-        {
-            tracing::warn!(%error, "Failed to remove what a compiler left");
-        }
-    }
+/// What is to be compiled, and where to.
+struct Job<'a> {
+    artifact: PathBuf,
+    output: PathBuf,
+    format: &'a str,
+    engine: &'a str,
+}
+
+/// Does something with files, on a thread that may wait for the disk.
+async fn on_disk(
+    step: &'static str,
+    work: impl FnOnce() -> io::Result<()> + Send + 'static,
+) -> Result<(), Problem> {
+    let done = tokio::task::spawn_blocking(work).await;
+    let done = done.unwrap_or_else(|error| Err(io::Error::other(error)));
+    done.map_err(|error| {
+        Problem::new(ProblemKind::Internal, "STORE_FAILED", format!("failed to {step}: {error}"))
+            .remedy("check the disk under SOLO_HOME: space, permissions, health")
+    })
 }
 
 fn died(how: &str) -> Problem {

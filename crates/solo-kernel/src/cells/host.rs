@@ -8,7 +8,7 @@ use std::time::Duration;
 use solo_api::cell::v1 as wire;
 use solo_heart::protocol::CellKind;
 use solo_supervisor::{ExitKind, RestartTracker, Verdict};
-use solo_types::{Problem, ProblemKind, RestartMode, RestartPolicy};
+use solo_types::{Problem, ProblemKind, RestartMode, RestartPolicy, TenantName};
 use tokio::sync::watch;
 use tokio_stream::StreamExt;
 
@@ -50,6 +50,7 @@ pub(crate) trait InstanceReports: Send + Sync {
 /// One hosting cell and its keeper.
 #[derive(Debug)]
 pub(crate) struct CellHost {
+    tenant: TenantName,
     cell: String,
     socket: PathBuf,
     heart: Heart,
@@ -57,8 +58,9 @@ pub(crate) struct CellHost {
 }
 
 impl CellHost {
-    pub(crate) fn new(cell: &str, home: &Home, heart: Heart) -> Arc<Self> {
+    pub(crate) fn new(tenant: &TenantName, cell: &str, home: &Home, heart: Heart) -> Arc<Self> {
         Arc::new(Self {
+            tenant: tenant.clone(),
             cell: cell.to_owned(),
             socket: home.cell_socket(cell),
             heart,
@@ -139,7 +141,7 @@ impl CellHost {
 
     /// One life of the cell. Returns why it ended.
     async fn serve_once(&self, monitor: &Monitor, services: &Arc<dyn InstanceReports>) -> String {
-        let pid = match self.heart.spawn(&self.cell, CellKind::Wasm).await {
+        let pid = match self.heart.spawn(&self.cell, CellKind::Wasm, Some(&self.tenant)).await {
             Ok(pid) => pid,
             Err(error) => return error.to_string(),
         };

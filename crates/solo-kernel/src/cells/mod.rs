@@ -3,6 +3,7 @@
 mod compilers;
 mod connection;
 mod host;
+mod work;
 
 pub(crate) use compilers::{Compiled, Compilers, Turns};
 pub(crate) use connection::{CellHandle, lost};

@@ -97,7 +97,7 @@ impl Tenant {
         let artifacts = Artifacts::open(own.clone(), node.clone())?;
         artifacts.set_quota(row.quotas.artifact_bytes);
         Ok(Arc::new(Self {
-            host: CellHost::new(&cell_name(&row.name), home, heart.clone()),
+            host: CellHost::new(&row.name, &cell_name(&row.name), home, heart.clone()),
             name: row.name,
             created_at: row.created_at,
             home: own,

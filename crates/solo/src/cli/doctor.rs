@@ -1,12 +1,13 @@
 //! `solo doctor`: what the machine offers, and whether Solo runs. Works without a running Solo.
 
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use clap::Args;
 use serde::Serialize;
 use solo_api::Endpoint;
-use solo_sandbox::{Report, State};
+use solo_sandbox::{Holding, Holds, Layer, Report, State};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
@@ -23,6 +24,9 @@ const HEALTH_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Debug, Args)]
 pub(crate) struct Doctor {}
 
+/// Who a cell on trial becomes if root asks: nobody else.
+const TRIAL_USER: &str = "1900000000";
+
 /// What was found.
 #[derive(Debug, Serialize)]
 struct DoctorJson {
@@ -36,6 +40,24 @@ struct DoctorJson {
     addresses: Option<Addresses>,
     processes: Vec<NodeProcess>,
     machine: Report,
+    /// What holds around each kind of cell, as a trial of each showed.
+    cells: Vec<CellJson>,
+}
+
+/// One kind of cell.
+#[derive(Debug, Serialize)]
+struct CellJson {
+    kind: &'static str,
+    /// Each layer of the sandbox, in the order in which they are put on. None if it cannot be shut in.
+    layers: Vec<LayerJson>,
+    /// Why it cannot be shut in; such a cell does not start.
+    error: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct LayerJson {
+    name: Layer,
+    state: Holding,
 }
 
 impl Doctor {
@@ -52,8 +74,36 @@ impl Doctor {
             addresses: addresses.filter(|_| running),
             processes: heart.filter(|_| running).map(processes).unwrap_or_default(),
             machine: solo_sandbox::detect(),
+            cells: ["wasm", "compiler"].map(try_cell).into(),
         };
         context.output.show(&json, doctor_text)
+    }
+}
+
+/// Shuts a cell of this kind in, in processes of their own that end with the answer.
+fn try_cell(kind: &'static str) -> CellJson {
+    let try_it = || -> Result<Holds, String> {
+        let program = std::env::current_exe().map_err(|error| error.to_string())?;
+        let mut command = Command::new(program);
+        command.args(["trial", kind]).env("SOLO_LOG", "error").stdin(Stdio::null());
+        if nix::unistd::geteuid().is_root() {
+            command.arg("--user").arg(TRIAL_USER);
+        }
+        let output = command.output().map_err(|error| error.to_string())?;
+        if output.status.success() {
+            return serde_json::from_slice(&output.stdout).map_err(|error| error.to_string());
+        }
+        let told = String::from_utf8_lossy(&output.stderr);
+        // Its last words; what follows is only that it ended.
+        let cause = told.lines().find_map(|line| Some(line.split_once("cause=\"")?.1));
+        Err(one_line(&cause.unwrap_or(&told).trim_end_matches('"').replace("\\\"", "\"")))
+    };
+    match try_it() {
+        Ok(holds) => {
+            let layer = |(name, state)| LayerJson { name, state };
+            CellJson { kind, layers: holds.layers.into_iter().map(layer).collect(), error: None }
+        }
+        Err(error) => CellJson { kind, layers: Vec::new(), error: Some(error) },
     }
 }
 
@@ -98,6 +148,15 @@ fn doctor_text(doctor: &DoctorJson) -> String {
         text.push_str(&table(&["PID", "PROCESS", "MEMORY"], &[0, 2], rows));
     }
     text.push('\n');
+    for cell in &doctor.cells {
+        text.push_str(&match &cell.error {
+            Some(error) => format!("a {} cell cannot be shut in: {error}\n", cell.kind),
+            None => cell_text(cell),
+        });
+    }
+    if !doctor.cells.is_empty() {
+        text.push('\n');
+    }
     let rows = doctor
         .machine
         .items
@@ -109,6 +168,20 @@ fn doctor_text(doctor: &DoctorJson) -> String {
     for item in wanting {
         if let Some(remedy) = &item.remedy {
             text.push_str(&format!("hint: {}: {}\n", one_line(&item.name), one_line(remedy)));
+        }
+    }
+    text
+}
+
+fn cell_text(cell: &CellJson) -> String {
+    let names = |state| {
+        let layers = cell.layers.iter().filter(|layer| layer.state == state);
+        layers.map(|layer| layer.name.as_str()).collect::<Vec<_>>().join(", ")
+    };
+    let mut text = format!("a {} cell is shut in by {}\n", cell.kind, names(Holding::Holds));
+    for (state, what) in [(Holding::NotUsed, "not used"), (Holding::SwitchedOff, "switched off")] {
+        if cell.layers.iter().any(|layer| layer.state == state) {
+            text.push_str(&format!("  {what}: {}\n", names(state)));
         }
     }
     text
@@ -134,6 +207,7 @@ mod tests {
             addresses: None,
             processes: Vec::new(),
             machine: Report { items: vec![item] },
+            cells: Vec::new(),
         };
         assert_eq!(
             doctor_text(&doctor(item(State::Available, None))),

@@ -14,6 +14,7 @@ use nix::unistd::Pid;
 use serde::Serialize;
 use solo_api::Endpoint;
 use solo_heart::{HeartError, HeartOptions};
+use solo_sandbox::Layer;
 use solo_types::{Problem, ProblemKind};
 
 use super::args::Global;
@@ -68,6 +69,10 @@ pub(crate) struct Up {
     /// room for all the instances that it can address (needs root)
     #[arg(long)]
     raise_map_count: bool,
+    /// Do without a layer of the sandbox around cells, where the machine lacks it (can be repeated);
+    /// `solo doctor` tells what there is
+    #[arg(long, value_name = "LAYER", value_parser = roles::layer)]
+    sandbox_without: Vec<Layer>,
     /// Set by `--detach` for the process that it starts: leave the terminal
     #[arg(long, hide = true, conflicts_with = "detach")]
     detached: bool,
@@ -95,6 +100,7 @@ impl Up {
             gateway: self.gateway,
             metrics: self.metrics,
             program: program()?,
+            without: self.sandbox_without,
         };
         // The kernel refuses it too; here it is said at once.
         solo_kernel::check_audit_settings(&options.home).map_err(Failure::Refused)?;
@@ -140,6 +146,7 @@ fn heart_failure(error: &HeartError) -> Failure {
         HeartError::ClientCertificatesRequired { .. } => {
             ("CLIENT_CERTIFICATES_REQUIRED", ProblemKind::FailedPrecondition)
         }
+        HeartError::Isolation(_) => ("ISOLATION_UNAVAILABLE", ProblemKind::FailedPrecondition),
         HeartError::Bind { .. } => ("ADDRESS_NOT_USABLE", ProblemKind::FailedPrecondition),
         HeartError::HomeTooLong { .. }
         | HeartError::HomeNotUtf8 { .. }
@@ -219,6 +226,7 @@ fn spawn(options: &HeartOptions, log: File) -> io::Result<Child> {
         .args(["--gateway", &options.gateway.to_string()])
         .args(["--metrics", &options.metrics.to_string()])
         .args(public::arguments(options.tls.as_ref()))
+        .args(options.without.iter().map(|layer| format!("--sandbox-without={layer}")))
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(log.try_clone()?)

@@ -15,6 +15,7 @@ mod command_line;
 mod endurance;
 mod gateway;
 mod harness;
+mod isolation;
 mod limits;
 mod matrix;
 mod model;

@@ -1,0 +1,65 @@
+//! What the heart does so that cells can shut themselves in: the right to make namespaces, and users.
+//!
+//! The layers themselves are put on by each cell (`solo-sandbox`). The heart stays outside.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::Path;
+
+use nix::unistd::geteuid;
+use solo_sandbox::{Layer, own_namespaces};
+
+use crate::HeartError;
+
+/// First and number of the users that cells run as when root starts Solo. Above those that distributions
+/// and container engines hand out, below what 32-bit programs take for negative.
+const USERS_FIRST: u32 = 1_900_000_000;
+const USERS: u64 = 100_000_000;
+
+/// How cells are isolated.
+#[derive(Debug)]
+pub(crate) struct Isolation {
+    /// Layers that the operator does without.
+    pub(crate) without: Vec<Layer>,
+    root: bool,
+}
+
+impl Isolation {
+    /// Gets the right to start processes in pid namespaces. Call it while there is one thread.
+    ///
+    /// # Errors
+    /// [`HeartError::Isolation`]: the machine does not allow it, and the operator does not do without.
+    pub(crate) fn prepare(without: Vec<Layer>) -> Result<Self, HeartError> {
+        let root = geteuid().is_root();
+        if !without.contains(&Layer::PidNamespace) {
+            own_namespaces().map_err(HeartError::Isolation)?;
+        }
+        Ok(Self { without, root })
+    }
+
+    /// Who the cell `cell` of this home runs as; `None`: as the heart does, who cannot choose.
+    pub(crate) fn user(&self, home: &Path, cell: &str) -> Option<u32> {
+        if !self.root || self.without.contains(&Layer::User) {
+            return None;
+        }
+        let mut hasher = DefaultHasher::new();
+        (home, cell).hash(&mut hasher);
+        let number = u32::try_from(hasher.finish() % USERS).unwrap_or_default();
+        Some(USERS_FIRST + number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cells_have_users_of_their_own() {
+        let isolation = Isolation { without: Vec::new(), root: true };
+        let user = |home: &str, cell| isolation.user(Path::new(home), cell);
+        assert_eq!(user("/a", "x"), user("/a", "x"));
+        assert_ne!(user("/a", "x"), user("/a", "y"));
+        assert_ne!(user("/a", "x"), user("/b", "x"));
+        assert!(user("/a", "x").is_some_and(|user| (1_900_000_000..2_000_000_000).contains(&user)));
+        assert_eq!(Isolation { root: false, ..isolation }.user(Path::new("/a"), "x"), None);
+    }
+}

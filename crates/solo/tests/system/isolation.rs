@@ -1,0 +1,103 @@
+//! Cells are shut in (SPEC C3, P3): what each is, what it sees, and that it sees nothing of others.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use crate::harness::{Requests, Solo, deploy, guest_bytes};
+use crate::tenants::token_of;
+
+/// What `/proc/PID/status` says of a process.
+fn status(pid: i32, key: &str) -> String {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it lives");
+    let line = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
+    line.unwrap_or_else(|| panic!("no {key}")).trim().to_owned()
+}
+
+/// The files that a process can name, without those that are not the machine's.
+fn files(pid: i32) -> BTreeSet<PathBuf> {
+    let root = PathBuf::from(format!("/proc/{pid}/root"));
+    let mut found = BTreeSet::new();
+    let mut open = vec![root.clone()];
+    while let Some(directory) = open.pop() {
+        for entry in std::fs::read_dir(directory).expect("readable to root").flatten() {
+            let path = entry.path();
+            let at = Path::new("/").join(path.strip_prefix(&root).expect("below"));
+            if at == Path::new("/proc") {
+                continue;
+            }
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                open.push(path);
+            } else {
+                found.insert(at);
+            }
+        }
+    }
+    found
+}
+
+/// C3: each layer holds for each kind of cell, seen from outside.
+#[tokio::test]
+async fn every_cell_is_shut_in() {
+    let solo = Solo::start().await;
+    let client = solo.answering().await;
+    client.deploy(deploy("echo", guest_bytes("worker"))).await.expect("deployed");
+    let mut users = BTreeSet::new();
+    for cell in ["wasm-default", "compiler-0"] {
+        let pid = solo.pid(&format!("cells/{cell}")).await;
+        for capabilities in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+            assert_eq!(status(pid, capabilities), "0000000000000000", "{cell}: {capabilities}");
+        }
+        assert_eq!(status(pid, "NoNewPrivs"), "1", "{cell}");
+        assert_eq!(status(pid, "Seccomp"), "2", "{cell}");
+        assert_eq!(status(pid, "NSpid").split_whitespace().last(), Some("1"), "{cell}");
+        assert_eq!(status(pid, "Groups"), "", "{cell}");
+        let ids: BTreeSet<String> =
+            status(pid, "Uid").split_whitespace().map(str::to_owned).collect();
+        let user: u32 = ids.first().expect("a user").parse().expect("a number");
+        assert!(ids.len() == 1 && user >= 1_900_000_000, "{cell}: {ids:?}");
+        users.insert(user);
+        for kind in ["user", "pid", "mnt", "ipc", "uts", "net", "cgroup"] {
+            let of = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/{kind}")).expect(kind);
+            assert_ne!(of(&pid.to_string()), of("self"), "{cell}: {kind}");
+        }
+        let limits = std::fs::read_to_string(format!("/proc/{pid}/limits")).expect("limits");
+        let core =
+            limits.lines().find(|line| line.starts_with("Max core file size")).expect("core");
+        assert!(core.contains("0                    0"), "{cell}: {core}");
+    }
+    assert_eq!(users.len(), 2, "each cell is a user of its own");
+
+    // What they can name: the compiled code of the tenant; the compiler nothing, between jobs.
+    let wasm = files(solo.pid("cells/wasm-default").await);
+    let compiled = solo.home().join("tenants/default/compiled");
+    let (own, other): (Vec<_>, Vec<_>) = wasm.iter().partition(|path| path.starts_with(&compiled));
+    assert_eq!(own.len(), 1, "{wasm:?}");
+    assert_eq!(other, [Path::new("/dev/null")], "{wasm:?}");
+    let compiler = files(solo.pid("cells/compiler-0").await);
+    assert_eq!(compiler, BTreeSet::from([PathBuf::from("/dev/null")]));
+    solo.down().await;
+}
+
+/// P3: tenants' cells show their own tenant's code only, and no compiler goes from one tenant to the next.
+#[tokio::test]
+async fn what_is_one_tenants_no_other_cell_sees() {
+    let solo = Solo::start().await;
+    let owner = solo.answering().await;
+    owner.deploy(deploy("echo", guest_bytes("worker"))).await.expect("deployed");
+    let first = solo.pid("cells/compiler-0").await;
+    let mut second = BTreeSet::new();
+    for tenant in ["red", "blue"] {
+        let token = token_of(&solo, tenant, &[]);
+        let client = crate::matrix::bearing(&solo, &token).await;
+        client.deploy(deploy("counter", guest_bytes("counter"))).await.expect("deployed");
+        let seen = files(solo.pid(&format!("cells/wasm-{tenant}")).await);
+        let own = solo.home().join("tenants").join(tenant).join("compiled");
+        let other = seen.iter().filter(|path| !path.starts_with(&own));
+        assert_eq!(other.collect::<Vec<_>>(), [Path::new("/dev/null")], "{tenant}");
+        second.insert(solo.pid("cells/compiler-1").await);
+    }
+    // The second compiler worked for red, and ended before another one worked for blue.
+    assert_eq!(second.len(), 2);
+    assert_eq!(solo.pid("cells/compiler-0").await, first, "the owner's is as it was");
+    solo.down().await;
+}
