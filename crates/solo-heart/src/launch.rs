@@ -155,7 +155,7 @@ impl Launcher {
         let child = if self.isolation.without.contains(&Layer::PidNamespace) {
             command.spawn()
         } else {
-            spawn_in_pid_namespace(&mut command)
+            spawn_in_pid_namespace(command)
         };
         // The handle is dropped on purpose: the heart reaps all its children by process id.
         Ok(child?.id())

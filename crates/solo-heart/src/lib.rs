@@ -1,7 +1,7 @@
 //! The heart: binds the listening sockets, keeps the kernel and the gateway running, starts cells
 //! when the kernel asks, and ends everything in order.
 //!
-//! It is small and single-threaded, so that forking from it is cheap: it is the one spawner of
+//! It is small, and one thread does it all (others only wait for a cell each): it is the one spawner of
 //! Solo's processes. It refuses to accept a connection, to read a request of a client, to run a program
 //! other than Solo's own, and to do anything for the kernel beyond the closed set of
 //! [`protocol::Request`]. Decisions are in `keeper.rs` (pure); `run.rs` carries them out.

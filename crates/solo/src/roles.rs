@@ -84,7 +84,7 @@ fn try_cell(kind: Kind, user: Option<u32>) -> Result<(), String> {
         .args(user.map(|user| format!("--user={user}")))
         .env(solo_heart::HEART_PID_VARIABLE, std::process::id().to_string())
         .stdin(alive);
-    let mut child = solo_sandbox::spawn_in_pid_namespace(&mut command).map_err(told)?;
+    let mut child = solo_sandbox::spawn_in_pid_namespace(command).map_err(told)?;
     let status = child.wait().map_err(told)?;
     drop(ours);
     if status.success() { Ok(()) } else { Err(format!("{status}")) }

@@ -52,7 +52,7 @@ impl Inside {
         let child = if self.without.contains(&Layer::PidNamespace) {
             command.spawn()
         } else {
-            spawn_in_pid_namespace(&mut command)
+            spawn_in_pid_namespace(command)
         };
         child.expect("spawned").wait_with_output().expect("waited")
     }
