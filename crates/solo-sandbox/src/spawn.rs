@@ -11,7 +11,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::{Pid, getegid, geteuid};
 
-use crate::enter::{EnterError, Identity, Process, can_administer};
+use crate::enter::{EnterError, Identity, Process, can_administer, pass_on};
 
 /// Of a thread that starts a process and waits.
 const STACK_BYTES: usize = 256 << 10;
@@ -32,7 +32,8 @@ pub fn own_namespaces() -> Result<(), EnterError> {
 
 /// Spawns `command` as process 1 of a new pid namespace.
 ///
-/// Such a process gets no signal that it does not handle, but SIGKILL and SIGSTOP from outside. The thread
+/// Such a process has the capabilities of this one, and is to give them up ([`crate::Sandbox::enter`]). It
+/// gets no signal that it does not handle, but SIGKILL and SIGSTOP from outside. The thread
 /// that made the namespace waits for its end: what a parent's death means to a child is told by the thread
 /// that it comes from, and one thread can make one such namespace only.
 ///
@@ -41,9 +42,12 @@ pub fn own_namespaces() -> Result<(), EnterError> {
 pub fn spawn_in_pid_namespace(mut command: Command) -> io::Result<Child> {
     let (answer, answered) = mpsc::sync_channel(1);
     let parent = move || {
-        let spawned = unshare(CloneFlags::CLONE_NEWPID)
-            .map_err(io::Error::from)
-            .and_then(|()| command.spawn());
+        let prepare = || {
+            unshare(CloneFlags::CLONE_NEWPID)?;
+            // What it starts needs the rights of who owns that namespace, to show it in `/proc`.
+            if geteuid().is_root() { Ok(()) } else { pass_on().map_err(io::Error::from) }
+        };
+        let spawned = prepare().and_then(|()| command.spawn());
         let pid = spawned.as_ref().ok().and_then(|child| i32::try_from(child.id()).ok());
         // Who asked waits for this answer.
         let _ = answer.send(spawned);

@@ -2,8 +2,8 @@
 
 use rustix::thread::{
     CapabilitiesSecureBits, CapabilitySet, CapabilitySets, capabilities,
-    clear_ambient_capability_set, remove_capability_from_bounding_set, set_capabilities,
-    set_capabilities_secure_bits,
+    clear_ambient_capability_set, configure_capability_in_ambient_set,
+    remove_capability_from_bounding_set, set_capabilities, set_capabilities_secure_bits,
 };
 
 use super::{EnterError, Layer};
@@ -11,6 +11,14 @@ use super::{EnterError, Layer};
 /// Whether this process may make namespaces and mounts without a user namespace.
 pub(crate) fn can_administer() -> bool {
     capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN))
+}
+
+/// Lets the programs that this thread starts keep its capabilities, which only root's do otherwise.
+pub(crate) fn pass_on() -> Result<(), rustix::io::Errno> {
+    let mut sets = capabilities(None)?;
+    sets.inheritable = sets.permitted;
+    set_capabilities(None, sets)?;
+    sets.permitted.iter().try_for_each(|one| configure_capability_in_ambient_set(one, true))
 }
 
 /// Gives up all capabilities of this thread, and every way by which a program could get some: the

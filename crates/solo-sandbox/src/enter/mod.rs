@@ -27,7 +27,7 @@ use nix::sys::prctl;
 use nix::unistd::{getpid, sethostname};
 
 use crate::{Filter, Policy};
-pub(crate) use capabilities::can_administer;
+pub(crate) use capabilities::{can_administer, pass_on};
 
 pub use error::{Action, EnterError};
 pub use layer::{Holding, Holds, Layer};
