@@ -1,6 +1,8 @@
 //! A Solo of one's own for a test: a home in a temporary directory, all ports free ones, everything
 //! gone at the end.
 
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -24,6 +26,15 @@ pub(crate) struct Solo {
     home: TempDir,
     heart: Option<Child>,
     log_filter: Option<&'static str>,
+    /// Not this test's user.
+    user: Option<Stranger>,
+}
+
+/// An ordinary user of the machine, as whom Solo runs, and where it can reach the program.
+#[derive(Debug)]
+struct Stranger {
+    id: u32,
+    program: TempDir,
 }
 
 /// Where the guests are that `cargo xtask guests` built: beside the binary's profile.
@@ -74,7 +85,24 @@ impl Solo {
     /// A new home, and nothing started.
     pub(crate) fn new() -> Self {
         let home = tempfile::Builder::new().prefix("solo-t").tempdir().expect("tempdir");
-        Self { home, heart: None, log_filter: None }
+        Self { home, heart: None, log_filter: None, user: None }
+    }
+
+    /// A new home of an ordinary user, whom Solo will run as. This test's user if that is not root, who
+    /// alone can become another.
+    pub(crate) fn new_without_root() -> Self {
+        let mut solo = Self::new();
+        if !nix::unistd::geteuid().is_root() {
+            return solo;
+        }
+        // Nobody's: no user of a machine has it, nor a cell.
+        let id = 1_850_000_000 + std::process::id();
+        let program = tempfile::Builder::new().prefix("solo-p").tempdir().expect("tempdir");
+        std::fs::set_permissions(program.path(), PermissionsExt::from_mode(0o755)).expect("mode");
+        std::fs::copy(env!("CARGO_BIN_EXE_solo"), program.path().join("solo")).expect("copy");
+        std::os::unix::fs::chown(solo.home(), Some(id), Some(id)).expect("chown");
+        solo.user = Some(Stranger { id, program });
+        solo
     }
 
     /// Starts Solo in its home, again.
@@ -90,7 +118,15 @@ impl Solo {
             .append(true)
             .open(self.home().join("test.log"))
             .expect("log");
-        let heart = Command::new(env!("CARGO_BIN_EXE_solo"))
+        let mut command = match &self.user {
+            Some(Stranger { id, program }) => {
+                let mut command = Command::new(program.path().join("solo"));
+                command.uid(*id).gid(*id).current_dir("/").env("HOME", self.home());
+                command
+            }
+            None => Command::new(env!("CARGO_BIN_EXE_solo")),
+        };
+        let heart = command
             .args(["up", "--api", api, "--gateway", gateway])
             .args(["--metrics", metrics, "--home"])
             .arg(self.home())

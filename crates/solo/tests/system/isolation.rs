@@ -101,3 +101,31 @@ async fn what_is_one_tenants_no_other_cell_sees() {
     assert_eq!(solo.pid("cells/compiler-0").await, first, "the owner's is as it was");
     solo.down().await;
 }
+
+/// C3, R3: an ordinary user's cells are shut in like root's, but for users of their own.
+#[tokio::test]
+async fn without_root_cells_are_shut_in_too() {
+    let mut solo = Solo::new_without_root();
+    solo.up().await;
+    let client = solo.answering().await;
+    client.deploy(deploy("echo", guest_bytes("worker"))).await.expect("deployed");
+    let heart = status(solo.heart_pid(), "Uid");
+    assert!(!heart.starts_with("0\t"), "{heart}");
+    for cell in ["wasm-default", "compiler-0"] {
+        let pid = solo.pid(&format!("cells/{cell}")).await;
+        assert_eq!(status(pid, "Uid"), heart, "{cell}");
+        for capabilities in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
+            assert_eq!(status(pid, capabilities), "0000000000000000", "{cell}: {capabilities}");
+        }
+        assert_eq!(status(pid, "NoNewPrivs"), "1", "{cell}");
+        assert_eq!(status(pid, "Seccomp"), "2", "{cell}");
+        assert_eq!(status(pid, "NSpid").split_whitespace().last(), Some("1"), "{cell}");
+        for kind in ["user", "pid", "mnt", "ipc", "uts", "net", "cgroup"] {
+            let of = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/{kind}")).expect(kind);
+            assert_ne!(of(&pid.to_string()), of("self"), "{cell}: {kind}");
+        }
+    }
+    let seen = files(solo.pid("cells/compiler-0").await);
+    assert_eq!(seen, BTreeSet::from([PathBuf::from("/dev/null")]));
+    solo.down().await;
+}
