@@ -49,5 +49,5 @@ if ! has cargo-nextest; then
 fi
 if ! has buf || [ "$(buf --version 2>&1)" != "$buf_wanted" ]; then
   say "installing buf $buf_wanted"
-  npm install --silent --no-audit --no-fund --prefix "$tools" "@bufbuild/buf@$buf_wanted"
+  npm install --loglevel error --no-audit --no-fund --prefix "$tools" "@bufbuild/buf@$buf_wanted"
 fi
