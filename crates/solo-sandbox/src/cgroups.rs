@@ -7,24 +7,21 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{AccessFlags, access};
 
 use crate::Item;
-
-/// Controllers that limits of services need.
-const WANTED: [&str; 3] = ["cpu", "memory", "pids"];
+use crate::groups::find::{CONTROLLERS, own_group};
 
 const DELEGATE: &str = "run Solo as root, or as a systemd service with Delegate=yes";
 
 pub(crate) fn detect() -> Vec<Item> {
-    let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
     vec![v2(&mounts, &own), v1(&mounts, &own)]
 }
 
 fn v2(mounts: &str, own: &str) -> Item {
     const NAME: &str = "cgroup_v2";
-    let Some(mount) = mounts_of(mounts, "cgroup2").next() else {
+    let Some(directory) = own_group(mounts, own, None) else {
         return Item::missing(NAME, "not mounted", "boot with systemd.unified_cgroup_hierarchy=1");
     };
-    let directory = join(mount.path, own_group(own, ""));
     let controllers = match fs::read_to_string(directory.join("cgroup.controllers")) {
         Ok(text) => text,
         Err(error) => {
@@ -47,13 +44,9 @@ fn v2(mounts: &str, own: &str) -> Item {
 fn v1(mounts: &str, own: &str) -> Item {
     const NAME: &str = "cgroup_v1";
     const REMEDY: &str = "nothing to do where version 2 is available";
-    let found: Vec<(&str, PathBuf)> = WANTED
+    let found: Vec<(&str, PathBuf)> = CONTROLLERS
         .into_iter()
-        .filter_map(|controller| {
-            let mount = mounts_of(mounts, "cgroup")
-                .find(|mount| mount.options.split(',').any(|option| option == controller))?;
-            Some((controller, join(mount.path, own_group(own, controller))))
-        })
+        .filter_map(|controller| Some((controller, own_group(mounts, own, Some(controller))?)))
         .collect();
     if found.is_empty() {
         return Item::missing(NAME, "not mounted", REMEDY);
@@ -69,44 +62,12 @@ fn v1(mounts: &str, own: &str) -> Item {
     } else if !closed.is_empty() {
         Item::limited(NAME, format!("not writable: {}", closed.join(", ")), DELEGATE)
     } else {
-        Item::available(NAME, format!("writable: {}", WANTED.join(", ")))
+        Item::available(NAME, format!("writable: {}", CONTROLLERS.join(", ")))
     }
 }
 
-/// A line of the mount table.
-struct Mount<'a> {
-    path: &'a str,
-    options: &'a str,
-}
-
-fn mounts_of<'a>(mounts: &'a str, kind: &'a str) -> impl Iterator<Item = Mount<'a>> {
-    mounts.lines().filter_map(move |line| {
-        let mut words = line.split(' ').skip(1);
-        let (path, found, options) = (words.next()?, words.next()?, words.next()?);
-        (found == kind).then_some(Mount { path, options })
-    })
-}
-
-/// The group of this process; for version 2 the controller is empty.
-fn own_group<'a>(own: &'a str, controller: &str) -> &'a str {
-    own.lines()
-        .find_map(|line| {
-            let (_, line) = line.split_once(':')?;
-            let (controllers, group) = line.split_once(':')?;
-            controllers.split(',').any(|found| found == controller).then_some(group)
-        })
-        .unwrap_or("/")
-}
-
-/// The directory of a group. In a container the group's path may lie outside of what is mounted;
-/// then the mount itself is the group.
-fn join(mount: &str, group: &str) -> PathBuf {
-    let directory = Path::new(mount).join(group.trim_start_matches('/'));
-    if directory.is_dir() { directory } else { PathBuf::from(mount) }
-}
-
 fn lacking(controllers: &[&str]) -> Vec<&'static str> {
-    WANTED.into_iter().filter(|wanted| !controllers.contains(wanted)).collect()
+    CONTROLLERS.into_iter().filter(|wanted| !controllers.contains(wanted)).collect()
 }
 
 fn writable(directory: &Path) -> bool {
@@ -123,7 +84,7 @@ mod tests {
         let root = tempfile::tempdir().expect("a directory");
         let group = root.path().join("user.slice/solo");
         fs::create_dir_all(&group).expect("made");
-        let mounts = format!("cgroup2 {} cgroup2 rw,nosuid 0 0\n", root.path().display());
+        let mounts = format!("33 23 0:30 / {} rw - cgroup2 cgroup2 rw\n", root.path().display());
         let check = |controllers: &str| {
             fs::write(group.join("cgroup.controllers"), controllers).expect("written");
             v2(&mounts, "0::/user.slice/solo\n")
@@ -133,26 +94,18 @@ mod tests {
         assert!(full.detail.contains("user.slice/solo"), "{full:?}");
         assert_eq!(check("memory pids\n").detail.split(": ").last(), Some("without cpu"));
         assert_eq!(v2("", "").state, State::Missing);
-        assert_eq!(v2("c /nowhere cgroup2 rw 0 0\n", "0::/\n").state, State::Unknown);
+        assert_eq!(v2("1 2 0:3 / /nowhere rw - cgroup2 c rw\n", "0::/\n").state, State::Unknown);
     }
 
     #[test]
     fn version_1_is_judged_by_each_hierarchy() {
         let root = tempfile::tempdir().expect("a directory");
         let at = root.path().display();
-        let line = |options: &str| format!("cgroup {at} cgroup rw,{options} 0 0\n");
+        let line = |options: &str| format!("1 2 0:3 / {at} rw - cgroup cgroup rw,{options}\n");
         let all = [line("cpu,cpuacct"), line("memory"), line("pids")].concat();
         assert_eq!(v1(&all, "3:pids:/\n2:memory:/gone\n").state, State::Available);
         let some = v1(&line("memory"), "");
         assert_eq!(some.detail, "without cpu, pids");
         assert_eq!(v1("", "").state, State::Missing);
-    }
-
-    #[test]
-    fn the_own_group_is_found_by_controller() {
-        let own = "9:name=systemd:/x\n4:memory,pids:/a:b\n0::/c\n";
-        assert_eq!(own_group(own, "pids"), "/a:b");
-        assert_eq!(own_group(own, ""), "/c");
-        assert_eq!(own_group(own, "cpu"), "/");
     }
 }

@@ -2,13 +2,15 @@
 //!
 //! [`detect`] tells what is there, with a remedy for what is not; where it cannot know it says
 //! `unknown` rather than guess. [`confine_self`] is the part of the sandbox that every role of Solo
-//! needs, [`Sandbox`] what hosts of guest code enter, a [`Policy`] what a process may ask of the kernel.
+//! needs, [`Sandbox`] what hosts of guest code enter, a [`Policy`] what a process may ask of the kernel,
+//! [`Groups`] what they may use together.
 //! Of the machine this crate changes nothing but control groups of Solo's own.
 
 mod cgroups;
 mod confine;
 mod enter;
 mod filter;
+mod groups;
 mod kernel;
 mod namespaces;
 mod report;
@@ -18,10 +20,11 @@ mod tools;
 
 pub use confine::{ConfineError, Level, confine_self};
 pub use enter::{
-    Access, Action, EnterError, Entry, Holding, Holds, Identity, Layer, ProcessLimits, Sandbox,
-    common_entries,
+    Access, Action, EnterError, Entry, Holding, Holds, Identity, Layer, Prepared, ProcessLimits,
+    Sandbox, common_entries,
 };
 pub use filter::{Filter, FilterError, Policy, RuleError};
+pub use groups::{Group, GroupError, Groups, Limits, Usage, Watch};
 pub use report::{Item, Report, State};
 pub use spawn::{own_namespaces, spawn_in_pid_namespace};
 

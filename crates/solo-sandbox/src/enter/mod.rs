@@ -11,6 +11,7 @@
 mod capabilities;
 mod descriptors;
 mod error;
+mod group;
 mod landlock;
 mod layer;
 mod limits;
@@ -32,12 +33,23 @@ pub(crate) use capabilities::{can_administer, pass_on};
 pub use error::{Action, EnterError};
 pub use layer::{Holding, Holds, Layer};
 pub use limits::ProcessLimits;
+use root::Root;
 pub use root::{Access, Entry};
 pub use user::Identity;
 pub(crate) use user::Process;
 
 /// What a process inside reads as the machine's name.
 const HOST_NAME: &str = "solo";
+
+/// A process that has its namespaces, and still the machine's view of files and its privileges.
+#[derive(Debug)]
+pub struct Prepared {
+    process: Process,
+    privileged: bool,
+    root: Option<Root>,
+    /// How many entries the root has already.
+    made: usize,
+}
 
 /// A sandbox to be.
 #[derive(Debug, Clone)]
@@ -50,24 +62,40 @@ pub struct Sandbox {
     pub limits: ProcessLimits,
     /// A network of its own (a loopback) rather than the machine's.
     pub own_network: bool,
+    /// The control group that it enters, as [`crate::Group::directories`] names it. Empty: none.
+    pub groups: Vec<PathBuf>,
     /// Layers that the operator switched off.
     pub without: BTreeSet<Layer>,
 }
 
 impl Sandbox {
-    /// Puts all layers on but [`Layer::Landlock`], [`Layer::Seccomp`] and [`Layer::ControlGroup`], which
-    /// have functions of their own: a process may need more itself than what it starts. The working
-    /// directory is `/` afterwards.
+    /// Puts all layers on but [`Layer::Landlock`] and [`Layer::Seccomp`], which have functions of their
+    /// own: a process may need more itself than what it starts. The working directory is `/` afterwards.
     ///
     /// # Errors
     /// [`EnterError`]; the process must end then.
     pub fn enter(&self) -> Result<Holds, EnterError> {
+        self.prepare().and_then(|prepared| self.seal(prepared))
+    }
+
+    /// The first half of [`Self::enter`], which may be done before it is known for whom: the control
+    /// group, all namespaces but the user's, which only who has no privileges gets now (as
+    /// [`Self::identity`] says), and a root with the entries that are known by then. The limits and the
+    /// outside user are not looked at.
+    ///
+    /// # Errors
+    /// [`EnterError`]; the process must end then.
+    pub fn prepare(&self) -> Result<Prepared, EnterError> {
         let wanted = |layer: Layer| !self.without.contains(&layer);
         if wanted(Layer::PidNamespace) && getpid().as_raw() != 1 {
             let source = io::Error::from(io::ErrorKind::PermissionDenied);
             return Err(Layer::PidNamespace.failed("be the first process of a pid namespace")(
                 source,
             ));
+        }
+        // While it sees them and may write there, and so that all that follows is counted.
+        if wanted(Layer::ControlGroup) {
+            group::enter(&self.groups)?;
         }
         let privileged = can_administer();
         let process = Process::open()?;
@@ -92,8 +120,23 @@ impl Sandbox {
         if wanted(Layer::UtsNamespace) {
             sethostname(HOST_NAME).map_err(Layer::UtsNamespace.failed("set the host name"))?;
         }
-        if wanted(Layer::Root) {
-            root::become_root(&self.entries)?;
+        let root = if wanted(Layer::Root) { Some(Root::begin()?) } else { None };
+        if let Some(root) = &root {
+            root.put(&self.entries)?;
+        }
+        Ok(Prepared { process, privileged, root, made: self.entries.len() })
+    }
+
+    /// The second half of [`Self::enter`]: root, descriptors, limits, user, privileges. The entries begin
+    /// with those that `prepared` was prepared with.
+    ///
+    /// # Errors
+    /// [`EnterError`]; the process must end then.
+    pub fn seal(&self, prepared: Prepared) -> Result<Holds, EnterError> {
+        let wanted = |layer: Layer| !self.without.contains(&layer);
+        let Prepared { process, privileged, root, made } = prepared;
+        if let Some(root) = root.filter(|_| wanted(Layer::Root)) {
+            root.enter(self.entries.get(made..).unwrap_or_default())?;
         }
         if wanted(Layer::Descriptors) {
             descriptors::close_on_exec()?;
@@ -106,6 +149,9 @@ impl Sandbox {
         }
         if privileged && wanted(Layer::UserNamespace) {
             process.enter_namespace(self.identity)?;
+        }
+        if wanted(Layer::ResourceLimits) {
+            self.limits.apply_inside()?;
         }
         if wanted(Layer::Capabilities) {
             capabilities::drop_all()?;
@@ -146,8 +192,7 @@ impl Sandbox {
         let holding = |layer| match layer {
             layer if self.without.contains(&layer) => Holding::SwitchedOff,
             Layer::NetworkNamespace if !self.own_network => Holding::NotUsed,
-            // Whoever has a group enters it before all else.
-            Layer::ControlGroup => Holding::NotUsed,
+            Layer::ControlGroup if self.groups.is_empty() => Holding::NotUsed,
             _ => Holding::Holds,
         };
         Holds { layers: Layer::ALL.into_iter().map(|layer| (layer, holding(layer))).collect() }

@@ -106,37 +106,59 @@ impl Entry {
     }
 }
 
-/// Replaces the root of this process, which is in a mount namespace of its own, by `entries`.
-pub(super) fn become_root(entries: &[Entry]) -> Result<(), EnterError> {
-    let failed = |verb| Layer::Root.failed::<Errno>(verb);
-    // Nothing that is mounted from here on shows outside, and nothing from there in here.
-    mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
-        .map_err(failed("part from the mounts of the machine"))?;
-    let root = file_system(
-        "tmpfs",
-        &[("size", ROOT_BYTES), ("nr_inodes", ROOT_FILES), ("mode", "0755")],
-        MountAttrFlags::MOUNT_ATTR_NOEXEC,
-    )
-    .map_err(failed("make a root"))?;
-    // Over the old root: it is in nobody's way there, and needs no directory.
-    attach(&root, CWD, "/").map_err(failed("attach the root"))?;
-    // What is made here is for whom this process becomes, however little it shows of other files.
-    let before = umask(Mode::WGRP | Mode::WOTH);
-    let put_all = || {
-        entries.iter().try_for_each(|entry| {
+/// A root in the making, in a mount namespace of its own. It lies over the old one, which this process
+/// still uses.
+#[derive(Debug)]
+pub(super) struct Root(OwnedFd);
+
+impl Root {
+    /// Makes an empty one.
+    pub(super) fn begin() -> Result<Self, EnterError> {
+        let failed = |verb| Layer::Root.failed::<Errno>(verb);
+        // Nothing that is mounted from here on shows outside; what is mounted there still shows here.
+        propagate(MountPropagationFlags::DOWNSTREAM)?;
+        let root = file_system(
+            "tmpfs",
+            &[("size", ROOT_BYTES), ("nr_inodes", ROOT_FILES), ("mode", "0755")],
+            MountAttrFlags::MOUNT_ATTR_NOEXEC,
+        )
+        .map_err(failed("make a root"))?;
+        // Over the old root: it is in nobody's way there, and needs no directory.
+        attach(&root, CWD, "/").map_err(failed("attach the root"))?;
+        Ok(Self(root))
+    }
+
+    /// Adds `entries`.
+    pub(super) fn put(&self, entries: &[Entry]) -> Result<(), EnterError> {
+        // What is made here is for whom this process becomes, however little it shows of other files.
+        let before = umask(Mode::WGRP | Mode::WOTH);
+        let done = entries.iter().try_for_each(|entry| {
             let at = entry.at().display().to_string();
-            put(&root, entry).map_err(Layer::Root.failed_on("make", at))
-        })
-    };
-    let done = put_all();
-    umask(before);
-    done?;
-    remount(&root, MountFlags::RDONLY).map_err(failed("make the root read-only"))?;
-    fchdir(&root).map_err(failed("enter the root"))?;
-    // Both are the same directory: the old root ends up over the new one, and is taken off.
-    pivot_root(".", ".").map_err(failed("change the root"))?;
-    unmount(".", UnmountFlags::DETACH).map_err(failed("leave the old root"))?;
-    chdir("/").map_err(failed("enter the root"))
+            put(&self.0, entry).map_err(Layer::Root.failed_on("make", at))
+        });
+        umask(before);
+        done
+    }
+
+    /// Adds `entries`, and makes it the root of this process.
+    pub(super) fn enter(self, entries: &[Entry]) -> Result<(), EnterError> {
+        let failed = |verb| Layer::Root.failed::<Errno>(verb);
+        // Nor does anything from there show here.
+        propagate(MountPropagationFlags::PRIVATE)?;
+        self.put(entries)?;
+        remount(&self.0, MountFlags::RDONLY).map_err(failed("make the root read-only"))?;
+        fchdir(&self.0).map_err(failed("enter the root"))?;
+        // Both are the same directory: the old root ends up over the new one, and is taken off.
+        pivot_root(".", ".").map_err(failed("change the root"))?;
+        unmount(".", UnmountFlags::DETACH).map_err(failed("leave the old root"))?;
+        chdir("/").map_err(failed("enter the root"))
+    }
+}
+
+/// How all mounts that this process sees, also those that it made, have to do with the machine's.
+fn propagate(how: MountPropagationFlags) -> Result<(), EnterError> {
+    mount_change("/", how | MountPropagationFlags::REC)
+        .map_err(Layer::Root.failed("part from the mounts of the machine"))
 }
 
 fn put(root: &OwnedFd, entry: &Entry) -> Result<(), Errno> {

@@ -44,6 +44,7 @@ pub(super) fn become_user(identity: Identity) -> Result<(), EnterError> {
 }
 
 /// The own process in `/proc`, opened while that is there.
+#[derive(Debug)]
 pub(crate) struct Process(OwnedFd);
 
 impl Process {

@@ -178,8 +178,8 @@ impl Outside {
         let program = self.build(name);
         let attempt = |without: Vec<Layer>| {
             let own = self.path("inside");
-            let inside =
-                Inside { without: without.clone(), binds: vec![(own.clone(), own, false)] };
+            let binds = vec![(own.clone(), own, false)];
+            let inside = Inside { without: without.clone(), binds, ..Inside::default() };
             let arguments = arguments(self);
             let words: Vec<String> = arguments.iter().map(Argument::text).collect();
             let mut command = vec![program.to_str().expect("text")];

@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::{Command, ExitCode, Output, Stdio};
+use std::process::{Child, Command, ExitCode, Output, Stdio};
 
 use solo_sandbox::{
-    Access, Entry, Identity, Layer, Policy, ProcessLimits, Sandbox, common_entries,
+    Access, Entry, Holding, Identity, Layer, Policy, ProcessLimits, Sandbox, common_entries,
     spawn_in_pid_namespace,
 };
 
@@ -16,6 +16,9 @@ const WITHOUT: &str = "SOLO_TEST_WITHOUT";
 
 /// What else it has: `FROM AT ACCESS`, one a line.
 const BINDS: &str = "SOLO_TEST_BINDS";
+
+/// The directories of its control group, one a line.
+const GROUPS: &str = "SOLO_TEST_GROUPS";
 
 /// The command, one word a line.
 const COMMAND: &str = "SOLO_TEST_COMMAND";
@@ -30,21 +33,30 @@ pub(crate) struct Inside {
     pub(crate) without: Vec<Layer>,
     /// Directories of the machine that it has: from, at, whether they can be written.
     pub(crate) binds: Vec<(PathBuf, PathBuf, bool)>,
+    /// The directories of the control group that it enters.
+    pub(crate) groups: Vec<PathBuf>,
 }
 
 impl Inside {
     /// Runs `words` and returns what it wrote.
     pub(crate) fn run(&self, words: &[&str]) -> Output {
+        self.start(words).wait_with_output().expect("waited")
+    }
+
+    /// Starts `words`.
+    pub(crate) fn start(&self, words: &[&str]) -> Child {
         let without: Vec<&str> = self.without.iter().map(|layer| layer.as_str()).collect();
         let binds: Vec<String> = self
             .binds
             .iter()
             .map(|(from, at, write)| format!("{} {} {write}", from.display(), at.display()))
             .collect();
+        let groups: Vec<_> = self.groups.iter().map(|path| path.to_str().expect("text")).collect();
         let mut command = Command::new(std::env::current_exe().expect("a path"));
         command
             .env(WITHOUT, without.join(" "))
             .env(BINDS, binds.join("\n"))
+            .env(GROUPS, groups.join("\n"))
             .env(COMMAND, words.join("\n"))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -54,7 +66,7 @@ impl Inside {
         } else {
             spawn_in_pid_namespace(command)
         };
-        child.expect("spawned").wait_with_output().expect("waited")
+        child.expect("spawned")
     }
 
     /// What a shell script writes, which must succeed.
@@ -93,13 +105,25 @@ pub(crate) fn become_command() -> Option<ExitCode> {
         let access = if write == "true" { Access::Write } else { Access::Execute };
         entries.push(Entry::Bind { from, at, access });
     }
-    let sandbox =
-        Sandbox { entries, identity, limits: ProcessLimits::default(), own_network: true, without };
+    let sandbox = Sandbox {
+        entries,
+        identity,
+        limits: ProcessLimits::default(),
+        own_network: true,
+        groups: variable(GROUPS).lines().map(PathBuf::from).collect(),
+        without,
+    };
     // As Solo's own processes have it.
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o077));
+    let group = match &sandbox {
+        Sandbox { without, .. } if without.contains(&Layer::ControlGroup) => Holding::SwitchedOff,
+        Sandbox { groups, .. } if groups.is_empty() => Holding::NotUsed,
+        _ => Holding::Holds,
+    };
     let entered = sandbox
         .enter()
-        .and_then(|_| sandbox.restrict_files())
+        .map(|holds| assert_eq!(holds.of(Layer::ControlGroup), group))
+        .and_then(|()| sandbox.restrict_files())
         .and_then(|()| sandbox.restrict_calls(Policy::Program));
     if let Err(error) = entered {
         eprintln!("{error}: {:?}", std::error::Error::source(&error));

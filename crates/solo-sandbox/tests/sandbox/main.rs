@@ -4,6 +4,7 @@
 //! that command. It must have one thread then, so the tests have a harness that starts none before.
 
 mod escapes;
+mod groups;
 mod inside;
 mod view;
 
@@ -15,7 +16,7 @@ fn main() -> ExitCode {
     if let Some(never) = inside::become_command() {
         return never;
     }
-    let tests = view::TESTS.iter().chain(escapes::TESTS);
+    let tests = view::TESTS.iter().chain(escapes::TESTS).chain(groups::TESTS);
     let trials = tests.map(|(name, test)| {
         Trial::test(*name, || {
             test();
