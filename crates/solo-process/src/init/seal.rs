@@ -1,0 +1,206 @@
+//! Puts on all layers that a prepared process lacks, and makes the program socket on the way.
+
+use std::num::NonZeroU32;
+use std::path::{Component, Path, PathBuf};
+
+use nix::sys::prctl;
+use nix::sys::stat::{Mode, umask};
+use nix::unistd::geteuid;
+use solo_sandbox::{
+    Entry, Group, Holding, Identity, Layer, Limits, Policy, Prepared, ProcessLimits, Sandbox, Watch,
+};
+
+use super::{OWN_DIRECTORY, Options, ProcessError};
+use crate::init::door::Door;
+use crate::wire::messages::{GroupLimits, LayerHolding, Seal};
+use crate::wire::read_entry;
+
+/// Entries of a root; a service has some dozens.
+const ENTRIES_MAX: usize = 1_024;
+
+/// Size of the file system that the init's own sockets lie in.
+const OWN_BYTES: u64 = 1 << 20;
+
+/// Descriptors that the init itself may need: its limit is that of its program.
+const OPEN_FILES_MIN: u64 = 64;
+
+/// A sealed process.
+pub(super) struct Shut {
+    pub(super) door: Door,
+    pub(super) holds: Vec<LayerHolding>,
+    /// None: it is in no control group.
+    pub(super) watch: Option<Watch>,
+}
+
+/// What is in a root before it is known whose it is: what is the same for all, and the init's own.
+pub(super) fn first(common: &[Entry]) -> Vec<Entry> {
+    let own = Entry::Scratch { at: OWN_DIRECTORY.into(), bytes: OWN_BYTES };
+    common.iter().cloned().chain([own]).collect()
+}
+
+/// The sandbox that is asked for.
+pub(super) fn read(seal: Seal, options: &Options) -> Result<Sandbox, ProcessError> {
+    let wrong = ProcessError::Request;
+    if seal.instance.is_empty() {
+        return Err(wrong("an instance without a name"));
+    }
+    if seal.entries.len() > ENTRIES_MAX {
+        return Err(wrong("too many entries"));
+    }
+    let entries = seal.entries.into_iter().map(read_entry).collect::<Option<Vec<_>>>();
+    let asked = entries.ok_or(wrong("an unknown kind of entry"))?;
+    if !asked.iter().all(|entry| is_place(entry.at())) {
+        return Err(wrong("an entry at a place that is none"));
+    }
+    let entries = first(&options.entries).into_iter().chain(asked).collect();
+    let mut all_without = options.without.clone();
+    for name in &seal.without {
+        all_without.insert(Layer::from_name(name).ok_or(wrong("an unknown layer"))?);
+    }
+    let outside = geteuid().is_root().then_some(seal.user);
+    if outside == Some(0) && !all_without.contains(&Layer::User) {
+        return Err(wrong("no program runs as the user 0"));
+    }
+    if !is_place(Path::new(&seal.program_socket)) {
+        return Err(wrong("a program socket at a place that is none"));
+    }
+    let mut limits = ProcessLimits::default();
+    if let Some(asked) = seal.limits {
+        limits.open_files = asked.open_files.unwrap_or(limits.open_files);
+        limits.file_bytes = asked.file_bytes.or(limits.file_bytes);
+        limits.processes = asked.processes.or(limits.processes);
+    }
+    if limits.open_files < OPEN_FILES_MIN {
+        return Err(wrong("fewer descriptors than the init of a program needs"));
+    }
+    Ok(Sandbox {
+        entries,
+        identity: Identity { outside, ..Identity::default() },
+        limits,
+        own_network: true,
+        groups: options.groups.clone(),
+        without: all_without,
+    })
+}
+
+/// Limits the control group of this process, and opens what tells of it.
+fn limit(directories: &[PathBuf], limits: &GroupLimits) -> Result<Option<Watch>, ProcessError> {
+    if directories.is_empty() {
+        return Ok(None);
+    }
+    let limits = Limits {
+        memory_bytes: limits.memory_bytes,
+        memory_high_bytes: limits.memory_high_bytes,
+        processes: limits.processes,
+        cpu_weight: limits.cpu_weight,
+        cpu_percent: limits.cpu_percent.and_then(NonZeroU32::new),
+    };
+    let limited = Group::at(directories).and_then(|group| group.set(&limits));
+    limited.map_err(|error| ProcessError::System {
+        action: "limit the control group",
+        source: error.into_io(),
+    })?;
+    Ok(Some(Watch::open(directories)))
+}
+
+/// Shuts this process in.
+pub(super) fn shut(
+    sandbox: &Sandbox,
+    prepared: Prepared,
+    program_socket: &Path,
+    limits: &GroupLimits,
+) -> Result<Shut, ProcessError> {
+    let watch = limit(&sandbox.groups, limits)?;
+    let door = Door::bind(program_socket, 0o666)
+        .map_err(ProcessError::file("listen on", program_socket))?;
+    let holds = sandbox.seal(prepared)?;
+    // What runs inside is of the same user: it must not look into this process.
+    prctl::set_dumpable(false).map_err(ProcessError::system("hide from programs"))?;
+    sandbox.restrict_files()?;
+    // What this process may do, and what the program may: nothing that it starts could have more.
+    sandbox.restrict_calls(Policy::Program)?;
+    // The one that programs expect.
+    umask(Mode::from_bits_truncate(0o022));
+    let holds = holds.layers.into_iter().map(|(layer, holding)| LayerHolding {
+        layer: layer.as_str().to_owned(),
+        holding: match holding {
+            Holding::Holds => "holds",
+            Holding::SwitchedOff => "switched_off",
+            Holding::NotUsed => "not_used",
+        }
+        .to_owned(),
+    });
+    Ok(Shut { door, holds: holds.collect(), watch })
+}
+
+/// Whether a path is absolute, below the root, and has no `..`.
+fn is_place(path: &Path) -> bool {
+    let mut components = path.components();
+    components.next() == Some(Component::RootDir)
+        && path.file_name().is_some()
+        && components.all(|component| matches!(component, Component::Normal(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::messages;
+
+    fn seal() -> Seal {
+        Seal {
+            instance: "a-1".into(),
+            user: 1_900_000_001,
+            program_socket: "/run/a.sock".into(),
+            ..Seal::default()
+        }
+    }
+
+    fn options() -> Options {
+        Options {
+            cell: "a".into(),
+            socket: "/run/c.sock".into(),
+            entries: Vec::new(),
+            groups: Vec::new(),
+            without: std::collections::BTreeSet::new(),
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_before_anything_changes() {
+        let entry = |at: &str| {
+            let what = Some(messages::entry::What::Directory(messages::Directory {}));
+            messages::Entry { at: at.into(), what }
+        };
+        let options = options();
+        assert!(read(seal(), &options).is_ok());
+        for wrong in [
+            Seal { instance: String::new(), ..seal() },
+            Seal { program_socket: "a.sock".into(), ..seal() },
+            Seal { program_socket: "/".into(), ..seal() },
+            Seal { entries: vec![entry("/a/../b")], ..seal() },
+            Seal { entries: vec![entry("a")], ..seal() },
+            Seal { entries: vec![messages::Entry::default()], ..seal() },
+            Seal { entries: vec![entry("/a"); ENTRIES_MAX + 1], ..seal() },
+            Seal { without: vec!["moat".into()], ..seal() },
+            Seal {
+                limits: Some(messages::Limits { open_files: Some(3), ..Default::default() }),
+                ..seal()
+            },
+        ] {
+            assert!(matches!(read(wrong, &options), Err(ProcessError::Request(_))));
+        }
+        if geteuid().is_root() {
+            assert!(read(Seal { user: 0, ..seal() }, &options).is_err());
+        }
+    }
+
+    #[test]
+    fn limits_that_are_not_named_are_the_usual() {
+        let limits = Some(messages::Limits { processes: Some(7), ..messages::Limits::default() });
+        let sandbox = read(Seal { limits, ..seal() }, &options()).expect("read");
+        assert_eq!(
+            sandbox.limits,
+            ProcessLimits { processes: Some(7), ..ProcessLimits::default() }
+        );
+    }
+}
