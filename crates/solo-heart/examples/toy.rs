@@ -16,6 +16,7 @@ use std::time::Duration;
 use nix::sys::signal::{SigSet, Signal};
 use solo_heart::protocol::descriptors;
 use solo_heart::{HeartOptions, bind_to_parent, run, take_descriptor};
+use solo_sandbox::Layer;
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -36,7 +37,7 @@ fn play(words: &[&str]) -> Result<(), Failure> {
         ["up", home, api] => up(home, api),
         ["kernel", "--home", home] => kernel(Path::new(home)),
         ["gateway", "--home", _] => gateway(),
-        ["cell", _, "--id", id, "--socket", socket, ..] => cell(id, socket),
+        ["cell", _, "--id", id, "--socket", socket, rest @ ..] => cell(id, socket, rest),
         _ => Err(format!("no such role: {words:?}").into()),
     }
 }
@@ -45,8 +46,9 @@ fn up(home: &str, api: &str) -> Result<(), Failure> {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
     let any = "127.0.0.1:0".parse()?;
     let program = std::env::current_exe()?;
+    let groupless = Path::new(home).join("groupless").exists();
     run(HeartOptions {
-        without: Vec::new(),
+        without: groupless.then_some(Layer::ControlGroup).into_iter().collect(),
         home: home.into(),
         api: api.parse()?,
         gateway: any,
@@ -105,8 +107,11 @@ fn gateway() -> Result<(), Failure> {
     }
 }
 
-fn cell(id: &str, socket: &str) -> Result<(), Failure> {
+fn cell(id: &str, socket: &str, rest: &[&str]) -> Result<(), Failure> {
     bind_to_parent()?;
+    for pair in rest.windows(2).filter(|pair| pair[0] == "--group") {
+        fs::write(Path::new(pair[1]).join("cgroup.procs"), "0")?;
+    }
     fs::write(socket, "")?;
     if id == "stubborn" {
         let mut mask = SigSet::empty();

@@ -11,7 +11,7 @@ use crate::protocol::{LINE_BYTES_MAX, Report, Request};
 
 /// Reports that wait for the kernel to read. Twice the longest list of cells (256 lines of at most
 /// 64 bytes), beside what the socket itself holds.
-const OUTPUT_BYTES_MAX: usize = 32 << 10;
+const OUTPUT_BYTES_MAX: usize = 256 << 10;
 
 /// Bytes taken in at one go, so that a talkative kernel does not keep the heart from its signals.
 const READ_BYTES_MAX: usize = 4 << 10;

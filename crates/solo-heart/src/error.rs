@@ -44,6 +44,9 @@ pub enum HeartError {
     /// Cells cannot be isolated on this machine.
     #[error("cells cannot be isolated on this machine")]
     Isolation(#[source] solo_sandbox::EnterError),
+    /// What a former heart left in control groups would not end.
+    #[error("failed to end what a former heart left in control groups")]
+    Groups(#[source] solo_sandbox::GroupError),
     /// A directory that must be Solo's own is not.
     #[error("{path} is not a directory of this user")]
     ForeignDirectory {
@@ -125,7 +128,9 @@ impl HeartError {
                 "choose another home, or give the directory to the user that runs Solo"
             }
             Self::AlreadyRunning { .. } => "use it, stop it with SIGTERM, or choose another home",
-            Self::Survivors { .. } => "find out what holds these processes, and end them",
+            Self::Survivors { .. } | Self::Groups(_) => {
+                "find out what holds these processes, and end them"
+            }
             Self::Program { .. } => "start Solo by the path of its binary",
             Self::File { .. } => "check the owner, the mode and the free space of the home",
             Self::Bind { .. } => "choose another address or port 0, or end what uses this one",

@@ -90,6 +90,18 @@ impl Home {
         Ok(path)
     }
 
+    /// Makes `run/programs/CELL` for a cell that runs as `user`, if it is not there. It stays with the
+    /// sockets in it when that cell is started anew.
+    ///
+    /// # Errors
+    /// As the file system says.
+    pub(crate) fn own_programs(&self, cell: &str, user: Option<u32>) -> std::io::Result<PathBuf> {
+        let path = self.run.join("programs").join(cell);
+        DirBuilder::new().recursive(true).mode(0o700).create(&path)?;
+        std::os::unix::fs::chown(&path, user, user)?;
+        Ok(path)
+    }
+
     fn work(&self, cell: &str) -> PathBuf {
         self.cells.join(format!("{cell}.work"))
     }
@@ -134,6 +146,7 @@ impl Home {
         for path in self.leftovers() {
             if path.is_dir() { remove_all(&path) } else { remove(&path) }
         }
+        remove_all(&self.run.join("programs"));
         remove(&self.addresses());
     }
 

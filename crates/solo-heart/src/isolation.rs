@@ -41,11 +41,34 @@ impl Isolation {
         if !self.root || self.without.contains(&Layer::User) {
             return None;
         }
-        let mut hasher = DefaultHasher::new();
-        (home, cell).hash(&mut hasher);
-        let number = u32::try_from(hasher.finish() % USERS).unwrap_or_default();
-        Some(USERS_FIRST + number)
+        Some(user_of(home, cell))
     }
+}
+
+/// Who the programs of a service run as: the same user each time, who owns what they keep. `None`: as Solo
+/// does, if that is not root.
+#[must_use]
+pub fn program_user(home: &Path, service: &str) -> Option<u32> {
+    // No cell has such a name.
+    geteuid().is_root().then(|| user_of(home, &format!("service {service}")))
+}
+
+fn user_of(home: &Path, name: &str) -> u32 {
+    USERS_FIRST + u32::try_from(stable_hash((home, name)) % USERS).unwrap_or_default()
+}
+
+/// The name of this home's control groups, as [`solo_sandbox::Groups::open`] takes it: the same for each
+/// heart. `home` is absolute.
+#[must_use]
+pub fn control_group_name(home: &Path) -> String {
+    format!("{:016x}", stable_hash(home))
+}
+
+/// The same in each process.
+fn stable_hash(value: impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
 }
 
 #[cfg(test)]
@@ -60,6 +83,9 @@ mod tests {
         assert_ne!(user("/a", "x"), user("/a", "y"));
         assert_ne!(user("/a", "x"), user("/b", "x"));
         assert!(user("/a", "x").is_some_and(|user| (1_900_000_000..2_000_000_000).contains(&user)));
+        let group = |home: &str| control_group_name(Path::new(home));
+        assert_eq!((group("/a").len(), group("/a")), (16, group("/a/")));
+        assert_ne!(group("/a"), group("/b"));
         assert_eq!(Isolation { root: false, ..isolation }.user(Path::new("/a"), "x"), None);
     }
 }

@@ -11,9 +11,9 @@ use crate::backoff::Backoff;
 use crate::protocol::{CellKind, Report, Request};
 use crate::vocabulary::{Action, Event, Notice, Role, Status};
 
-/// Cells at one time. A cell holds many instances, so a node with more is a kernel gone wrong; the
-/// list of them must also fit the output buffer toward a new kernel.
-pub(crate) const CELLS_MAX: usize = 256;
+/// Cells at one time: one for each instance of a program, and some tens that host many instances. A node
+/// with more is a kernel gone wrong; the list of them must also fit the output buffer toward a new kernel.
+pub(crate) const CELLS_MAX: usize = 2_048;
 
 /// Longest wait for the kernel to stop all services: the default `shutdown_timeout_ms` of a service
 /// (30 s, SPEC 5) and time to write that down.

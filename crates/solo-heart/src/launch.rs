@@ -93,6 +93,11 @@ impl Launcher {
         Ok(Self { program, environment, tls, isolation, alive, _occupied: occupied })
     }
 
+    /// Layers that the operator does without.
+    pub(crate) fn without(&self) -> &[Layer] {
+        &self.isolation.without
+    }
+
     /// Starts the kernel and returns its process and the heart's end of the control socket.
     ///
     /// # Errors
@@ -125,11 +130,11 @@ impl Launcher {
         start(command, vec![mapping(&sockets.gateway, descriptors::GATEWAY_HTTP)?])
     }
 
-    /// Starts a cell.
+    /// Starts a cell, which enters the control group with these directories.
     ///
     /// # Errors
     /// As [`Launcher::kernel`].
-    pub(crate) fn cell(&self, home: &Home, role: &Role) -> io::Result<u32> {
+    pub(crate) fn cell(&self, home: &Home, role: &Role, groups: &[PathBuf]) -> io::Result<u32> {
         let Role::Cell { cell, kind, tenant } = role else {
             return Err(io::ErrorKind::InvalidInput.into());
         };
@@ -138,13 +143,23 @@ impl Launcher {
         let mut command = self.command(home);
         command.args(["cell", kind.as_str(), "--id", cell, "--socket"]);
         command.arg(home.cell_socket(cell));
-        let user = self.isolation.user(home.root(), cell);
+        for directory in groups {
+            command.arg("--group").arg(directory);
+        }
+        let user = match kind {
+            CellKind::Wasm | CellKind::Compiler => self.isolation.user(home.root(), cell),
+            // It becomes one when it is told for whom it is.
+            CellKind::Process => None,
+        };
         command.args(user.map(|user| format!("--user={user}")));
+        if *kind == CellKind::Wasm {
+            command.arg("--programs").arg(home.own_programs(cell, user)?);
+        }
         match (kind, tenant) {
             (CellKind::Wasm, Some(tenant)) => {
                 command.arg("--execute").arg(home.compiled(tenant));
             }
-            (CellKind::Wasm, None) => {}
+            (CellKind::Wasm, None) | (CellKind::Process, _) => {}
             (CellKind::Compiler, _) => {
                 command.arg("--write").arg(home.new_work(cell, user)?);
             }

@@ -13,6 +13,7 @@
 mod backoff;
 mod control;
 mod error;
+mod groups;
 mod home;
 mod inherit;
 mod isolation;
@@ -28,6 +29,7 @@ mod vocabulary;
 
 pub use error::HeartError;
 pub use inherit::take_descriptor;
+pub use isolation::{control_group_name, program_user};
 pub use parent::{HEART_PID_VARIABLE, ParentError, bind_to_parent, end_with_parent};
 pub use run::{HeartOptions, TlsOptions, run};
 pub use tender::{start_tended, tend_command};

@@ -30,6 +30,9 @@ pub mod descriptors {
     pub const GATEWAY_HTTP: i32 = 3;
 }
 
+/// Why a cell is not started that needs a control group: there are none that Solo may use.
+pub const NO_CONTROL_GROUPS: &str = "no-control-groups";
+
 /// What a cell does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CellKind {
@@ -37,6 +40,8 @@ pub enum CellKind {
     Wasm,
     /// Validates and compiles code.
     Compiler,
+    /// Is the init of the sandbox of one external program.
+    Process,
 }
 
 /// From the kernel to the heart.
@@ -87,7 +92,7 @@ pub enum Report {
     SpawnFailed {
         /// Its id.
         cell: String,
-        /// Why, without spaces: an errno name or `exists`.
+        /// Why, without spaces: an errno name, `exists` or [`NO_CONTROL_GROUPS`].
         error: String,
     },
     /// A cell ended, or was not there.
@@ -113,11 +118,12 @@ impl CellKind {
         match self {
             Self::Wasm => "wasm",
             Self::Compiler => "compiler",
+            Self::Process => "process",
         }
     }
 
     fn from_name(name: &str) -> Option<Self> {
-        [Self::Wasm, Self::Compiler].into_iter().find(|kind| kind.as_str() == name)
+        [Self::Wasm, Self::Compiler, Self::Process].into_iter().find(|kind| kind.as_str() == name)
     }
 }
 

@@ -22,10 +22,12 @@ use tracing::{debug, error, info, warn};
 
 use crate::HeartError;
 use crate::control::{Control, End};
+use crate::groups::CellGroups;
 use crate::home::Home;
 use crate::isolation::Isolation;
 use crate::keeper::Keeper;
 use crate::launch::{Launcher, errno_name};
+use crate::protocol::NO_CONTROL_GROUPS;
 use crate::sockets::{Sockets, check_addresses};
 use crate::survivors;
 use crate::vocabulary::{Action, Event, Notice, Role, Status};
@@ -91,12 +93,14 @@ pub fn run(options: HeartOptions) -> Result<(), HeartError> {
     let launcher = Launcher::new(options.program, options.tls, isolation)?;
     let home = Home::open(&options.home)?;
     survivors::outlast(&home.written_pids(), home.root())?;
+    let groups = CellGroups::open(home.root(), launcher.without())?;
     home.clean();
     let signals = catch_signals()?;
     let sockets = Sockets::bind(&home, options.api, options.gateway, options.metrics)?;
     sockets.publish(&home)?;
     info!(home = %home.root().display(), "Solo starts");
     let mut heart = Heart {
+        groups,
         home,
         sockets,
         launcher,
@@ -108,6 +112,7 @@ pub fn run(options: HeartOptions) -> Result<(), HeartError> {
     };
     let result = heart.work();
     heart.home.clean();
+    drop(heart);
     info!("Solo has ended");
     result
 }
@@ -115,6 +120,8 @@ pub fn run(options: HeartOptions) -> Result<(), HeartError> {
 /// The shell around the keeper.
 #[derive(Debug)]
 struct Heart {
+    /// Dropped first: they are removed while this heart has the lock of the home.
+    groups: CellGroups,
     home: Home,
     sockets: Sockets,
     launcher: Launcher,
@@ -274,7 +281,12 @@ impl Heart {
                 }
             }
             Action::CloseControl => self.control = None,
-            Action::Forget(role) => self.home.forget(&role),
+            Action::Forget(role) => {
+                if let Role::Cell { cell, .. } = &role {
+                    self.groups.end(cell);
+                }
+                self.home.forget(&role);
+            }
             Action::Notice(notice) => announce(&notice),
             Action::Finish => self.finished = true,
         }
@@ -290,13 +302,21 @@ impl Heart {
                 })
             }
             Role::Gateway => self.launcher.gateway(&self.home, &self.sockets),
-            Role::Cell { .. } => self.launcher.cell(&self.home, &role),
+            Role::Cell { cell, kind, .. } => {
+                let groups = self.groups.create(cell, *kind);
+                groups
+                    .and_then(|groups| self.launcher.cell(&self.home, &role, &groups))
+                    .inspect_err(|_| self.groups.end(cell))
+            }
         };
         match started {
             Ok(pid) => {
                 self.home.write_pid(&role, pid);
                 info!(%role, pid, "Started");
                 Event::Started { role, pid }
+            }
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => {
+                Event::StartFailed { role, error: NO_CONTROL_GROUPS.to_owned() }
             }
             Err(error) => Event::StartFailed { role, error: errno_name(&error) },
         }

@@ -84,6 +84,9 @@ mod tests {
         let mut ours = start(&directory.path().join("run/x").display().to_string()).expect("sh");
         let mut other = start("elsewhere").expect("sh");
         let pids = [ours.id(), other.id(), std::process::id()];
+        // A new program has no command line for a moment.
+        let start = Instant::now();
+        while !is_ours(ours.id(), directory.path()) && start.elapsed() < WAIT {}
         assert_eq!(wait_for(&pids, directory.path(), Duration::ZERO), [ours.id()]);
         outlast(&pids, directory.path()).expect("ended");
         assert!(!ours.wait().expect("reaped").success());

@@ -1,5 +1,6 @@
 //! The heart with real processes: the toys of `examples/toy.rs` play the roles.
 
+mod groups;
 mod node;
 
 use std::fs;

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use solo_heart::control_group_name;
+use solo_sandbox::Groups;
 
 /// Longest wait for a state; generous, because test machines are busy.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -115,6 +117,16 @@ impl Node {
         fs::read_to_string(format!("/proc/{pid}/comm")).expect("lives").trim().to_owned()
     }
 
+    /// The name of the control groups of this home.
+    pub(crate) fn group_name(&self) -> String {
+        control_group_name(self.home())
+    }
+
+    /// Directories of this home's control groups.
+    pub(crate) fn groups(&self) -> Vec<PathBuf> {
+        groups_of(self.home())
+    }
+
     /// Makes the kernel send `text` to the heart.
     pub(crate) fn order(&self, text: &str) {
         fs::write(self.path("orders.new"), text).expect("written");
@@ -182,7 +194,18 @@ impl Drop for Node {
         // All others die with it.
         let _ = self.heart.kill();
         let _ = self.heart.wait();
+        // No next heart removes its control groups.
+        let groups = Groups::open(&self.group_name());
+        let _ = groups.map(|groups| groups.remove(PATIENCE));
     }
+}
+
+/// Directories of control groups on this machine that are a home's, or below those.
+pub(crate) fn groups_of(home: &Path) -> Vec<PathBuf> {
+    let path = format!("*/solo-{}*", control_group_name(home));
+    let find = Command::new("find").args(["/sys/fs/cgroup", "-type", "d", "-path", &path]).output();
+    let found = String::from_utf8(find.expect("find runs").stdout).expect("text");
+    found.lines().map(PathBuf::from).collect()
 }
 
 /// Tells whether a process runs; dead ones that nobody reaped do not count.
