@@ -69,6 +69,7 @@ pub fn kind_message(kind: ServiceKind) -> v1::ServiceKind {
         ServiceKind::Typed => v1::ServiceKind::Typed,
         ServiceKind::Command => v1::ServiceKind::Command,
         ServiceKind::Core => v1::ServiceKind::Core,
+        ServiceKind::Process => v1::ServiceKind::Process,
     }
 }
 
@@ -81,6 +82,7 @@ pub fn kind_from_cell(kind: i32) -> Option<ServiceKind> {
         cell::ServiceKind::Typed => Some(ServiceKind::Typed),
         cell::ServiceKind::Command => Some(ServiceKind::Command),
         cell::ServiceKind::Core => Some(ServiceKind::Core),
+        cell::ServiceKind::Process => Some(ServiceKind::Process),
     }
 }
 
@@ -257,6 +259,7 @@ pub fn cell_spec(
             ServiceKind::Typed => cell::ServiceKind::Typed,
             ServiceKind::Command => cell::ServiceKind::Command,
             ServiceKind::Core => cell::ServiceKind::Core,
+            ServiceKind::Process => cell::ServiceKind::Process,
         }
         .into(),
         artifact_path,
@@ -288,6 +291,7 @@ pub fn cell_spec(
         message_queue_max: spec.limits.message_queue_bound(),
         // Only who starts it opens them.
         secrets: Vec::new(),
+        program: spec.program.as_ref().map(crate::program::cell_program),
     }
 }
 
@@ -330,8 +334,13 @@ pub fn cell_failure_problem(service: &str, failure: cell::Failure) -> Problem {
             ProblemKind::InvalidArgument,
             "build the component against the imports that Solo provides (docs/guests.md)",
         ),
+        "NOT_EXECUTABLE" => (
+            ProblemKind::InvalidArgument,
+            "send a binary for this machine, or a script whose first line names an interpreter that \
+             programs are shown (docs/programs.md)",
+        ),
         "NOT_CALLABLE" => {
-            (ProblemKind::FailedPrecondition, "a program runs to completion by itself")
+            (ProblemKind::FailedPrecondition, "a program without an interface takes no messages")
         }
         "INIT_FAILED" | "STARTUP_TIMEOUT" | "LIMIT_EXCEEDED" => (
             ProblemKind::FailedPrecondition,

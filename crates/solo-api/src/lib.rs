@@ -5,13 +5,16 @@
 //! refuses what is wrong; it decides nothing that needs state.
 
 mod client;
+mod code;
 mod convert;
 mod problem;
+mod program;
 mod request;
 mod secret;
 mod tenant;
 
 pub use client::{Client, ConnectError, Endpoint, admin_token, connect_channel};
+pub use code::{CodeSource, PROGRAM_FORMAT, code_source, is_program};
 pub use convert::{
     cell_exit, cell_failure_problem, cell_grants, cell_spec, exit_message, export_from_cell,
     export_message, instance_state_message, kind_from_cell, kind_message, limit_action_message,
@@ -19,7 +22,8 @@ pub use convert::{
     service_state_message, tier_message, timestamp, violation_message,
 };
 pub use problem::{problem_from_status, status_from_problem};
-pub use request::{CodeSource, DeploySpec, UpdateSpec, code_source, deploy_spec, update_spec};
+pub use program::{cell_program, program, program_from_cell};
+pub use request::{DeploySpec, UpdateSpec, deploy_spec, update_spec};
 pub use secret::{secret_references, secret_references_messages, secret_value};
 pub use tenant::{UNBOUNDED, quotas_after, quotas_details, quotas_message};
 

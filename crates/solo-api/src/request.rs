@@ -3,30 +3,17 @@
 use std::collections::{BTreeMap, HashMap};
 
 use solo_types::{
-    Digest, Grant, HealthCheck, LimitAction, Limits, Problem, RestartMode, RestartPolicy, Right,
-    SecretReference, ServiceName, Tier, bounds,
+    Grant, HealthCheck, LimitAction, Limits, PROGRAM_STARTUP_TIMEOUT_MS, Problem, Program,
+    RestartMode, RestartPolicy, Right, SecretReference, ServiceName, Tier, bounds,
 };
 
-use crate::{convert::rights_from_messages, secret::secret_references, v1};
-
-/// Where the code is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum CodeSource {
-    /// In the request.
-    Inline {
-        /// The code.
-        bytes: Vec<u8>,
-        /// `wasm`, `wat`, or empty for by the first bytes.
-        format: &'static str,
-    },
-    /// In the store.
-    Stored {
-        /// Its digest.
-        digest: Digest,
-        /// As above.
-        format: &'static str,
-    },
-}
+use crate::{
+    code::{CodeSource, code_source, missing_code},
+    convert::rights_from_messages,
+    program::{program, program_of},
+    secret::secret_references,
+    v1,
+};
 
 /// A deployment, checked. What the compiler finds out (kind, exports) is not in it.
 #[derive(Debug, Clone)]
@@ -59,6 +46,8 @@ pub struct DeploySpec {
     pub arguments: Vec<String>,
     /// Of a program.
     pub environment: BTreeMap<String, String>,
+    /// What was said of a program.
+    pub program: Option<Program>,
     /// Nothing is to be started.
     pub dry_run: bool,
     /// Empty: none.
@@ -82,6 +71,8 @@ pub struct UpdateSpec {
     pub config: Option<BTreeMap<String, String>>,
     /// Other secrets.
     pub secrets: Option<Vec<SecretReference>>,
+    /// Said anew of a program.
+    pub program: Option<Program>,
     /// Empty: none.
     pub idempotency_key: String,
 }
@@ -113,7 +104,12 @@ impl UpdateSpec {
 /// The first field that breaks a rule of `solo.v1.DeployRequest`; nothing was read beyond it.
 pub fn deploy_spec(request: v1::DeployRequest) -> Result<DeploySpec, Problem> {
     let name = ServiceName::new(&request.name)?;
-    let current = Limits::default();
+    let code = code_source(request.code)?.ok_or_else(missing_code)?;
+    let program = program_of(&code, request.program)?;
+    let mut current = Limits::default();
+    if program.is_some() {
+        current.startup_timeout_ms = PROGRAM_STARTUP_TIMEOUT_MS;
+    }
     let limits = limits(&request.limits.unwrap_or_default(), &current)?;
     let (restart, restart_mode) =
         restart(&request.restart.unwrap_or_default(), &RestartPolicy::default())?;
@@ -138,7 +134,8 @@ pub fn deploy_spec(request: v1::DeployRequest) -> Result<DeploySpec, Problem> {
         environment: environment(request.environment)?,
         dry_run: request.dry_run,
         idempotency_key: idempotency_key(request.idempotency_key)?,
-        code: code_source(request.code)?.ok_or_else(missing_code)?,
+        code,
+        program,
     })
 }
 
@@ -147,9 +144,17 @@ pub fn deploy_spec(request: v1::DeployRequest) -> Result<DeploySpec, Problem> {
 /// # Errors
 /// The first field that breaks a rule; a strategy is the caller's to check.
 pub fn update_spec(request: v1::UpdateRequest) -> Result<UpdateSpec, Problem> {
+    let code = code_source(request.code)?;
+    // What is not said anew stays as it was, also when the code is another program.
+    let is_said = request.program.is_some();
+    let program = match &code {
+        Some(code) => program_of(code, request.program)?.filter(|_| is_said),
+        None => request.program.map(|message| program(message, None)).transpose()?,
+    };
     Ok(UpdateSpec {
         name: ServiceName::new(&request.name)?,
-        code: code_source(request.code)?,
+        code,
+        program,
         replicas: replicas(request.replicas)?,
         limits: request.limits,
         restart: request.restart,
@@ -157,47 +162,6 @@ pub fn update_spec(request: v1::UpdateRequest) -> Result<UpdateSpec, Problem> {
         secrets: request.secrets.map(|all| secret_references(all.references)).transpose()?,
         idempotency_key: idempotency_key(request.idempotency_key)?,
     })
-}
-
-fn missing_code() -> Problem {
-    Problem::invalid("MISSING_CODE", "code", "there is no code")
-        .remedy("send the code inline, or upload it and send its digest")
-}
-
-/// Checks the code of a request; `None` when there is none.
-///
-/// # Errors
-/// Reasons `MISSING_CODE`, `CODE_TOO_LARGE`, `INVALID_DIGEST`, `INVALID_FORMAT`.
-pub fn code_source(code: Option<v1::Code>) -> Result<Option<CodeSource>, Problem> {
-    let Some(code) = code else { return Ok(None) };
-    let format = match v1::CodeFormat::try_from(code.format) {
-        Ok(v1::CodeFormat::Unspecified) => "",
-        Ok(v1::CodeFormat::Wasm) => "wasm",
-        Ok(v1::CodeFormat::Wat) => "wat",
-        Err(_) => {
-            return Err(Problem::invalid(
-                "INVALID_FORMAT",
-                "code.format",
-                "there is no such format",
-            ));
-        }
-    };
-    match code.source {
-        None => Err(missing_code()),
-        Some(v1::code::Source::Inline(bytes)) if bytes.is_empty() => {
-            Err(Problem::invalid("MISSING_CODE", "code.inline", "the code is empty")
-                .remedy("send a WebAssembly component or core module"))
-        }
-        Some(v1::code::Source::Inline(bytes)) if bytes.len() > bounds::INLINE_CODE_BYTES_MAX => {
-            let rule = format!("inline code has {} bytes, the limit is 16 MiB", bytes.len());
-            Err(Problem::invalid("CODE_TOO_LARGE", "code.inline", &rule)
-                .remedy("store it with UploadArtifact, and deploy its digest"))
-        }
-        Some(v1::code::Source::Inline(bytes)) => Ok(Some(CodeSource::Inline { bytes, format })),
-        Some(v1::code::Source::Digest(digest)) => {
-            Ok(Some(CodeSource::Stored { digest: digest.parse()?, format }))
-        }
-    }
 }
 
 fn replicas(replicas: Option<u32>) -> Result<Option<u32>, Problem> {
@@ -415,9 +379,10 @@ fn idempotency_key(key: String) -> Result<String, Problem> {
 
 #[cfg(test)]
 mod tests {
-    use solo_types::{NodeId, ServiceId, ServiceKind, ServiceSpec};
+    use solo_types::{Digest, Interface, NodeId, ServiceId, ServiceKind, ServiceSpec};
 
     use super::*;
+    use crate::code::PROGRAM_FORMAT;
 
     fn request() -> v1::DeployRequest {
         v1::DeployRequest {
@@ -434,6 +399,33 @@ mod tests {
         let mut request = request();
         change(&mut request);
         deploy_spec(request).expect_err("must be refused")
+    }
+
+    /// D4: programs are told by what they begin with, and have defaults of their own.
+    #[test]
+    fn programs_are_told_by_their_first_bytes() {
+        let with = |source: v1::code::Source, program: Option<v1::Program>| {
+            let code = Some(v1::Code { source: Some(source), format: 0 });
+            deploy_spec(v1::DeployRequest { code, program, ..request() })
+        };
+        let inline = |bytes: &[u8]| v1::code::Source::Inline(bytes.to_vec());
+        let script = with(inline(b"#!/bin/sh\n"), None).expect("a program");
+        assert_eq!(script.program, Some(Program::new(Interface::None)));
+        assert_eq!(script.limits.startup_timeout_ms, PROGRAM_STARTUP_TIMEOUT_MS);
+        assert!(matches!(script.code, CodeSource::Inline { format: PROGRAM_FORMAT, .. }));
+        let http =
+            v1::Program { interface: v1::ProgramInterface::Http.into(), ..v1::Program::default() };
+        let binary = with(inline(b"\x7fELF\x02"), Some(http.clone())).expect("a program");
+        assert_eq!(binary.program, Some(Program::new(Interface::Http)));
+        let host = v1::code::Source::HostPath("/usr/bin/env".into());
+        let host = with(host, None).expect("a program").program.expect("a program");
+        assert_eq!(host.host_path.as_deref(), Some("/usr/bin/env"));
+        for path in ["env", "/usr/../etc/shadow"] {
+            let host = v1::code::Source::HostPath(path.into());
+            assert_eq!(with(host, None).expect_err(path).reason, "INVALID_PROGRAM");
+        }
+        assert_eq!(with(inline(b"\0asm"), Some(http)).expect_err("wasm").reason, "NOT_A_PROGRAM");
+        assert_eq!(with(inline(b"\0asm"), None).expect("wasm").program, None);
     }
 
     #[test]
@@ -529,6 +521,7 @@ mod tests {
             grants: deploy.grants,
             secrets: deploy.secrets,
             exports: Vec::new(),
+            program: None,
         };
         let id = ServiceId { node: NodeId(1), number: 1 };
         let wire = crate::cell_spec(id, 1, &spec, String::new());

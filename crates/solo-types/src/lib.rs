@@ -9,6 +9,7 @@ mod id;
 mod limits;
 mod name;
 mod problem;
+mod program;
 mod quotas;
 mod restart;
 mod spec;
@@ -20,6 +21,9 @@ pub use id::{IdError, InstanceId, NodeId, ServiceId};
 pub use limits::{LIMIT_NAMES, LimitAction, Limits, bounds};
 pub use name::{SecretName, ServiceName, TenantName};
 pub use problem::{FieldViolation, Problem, ProblemKind};
+pub use program::{
+    Interface, PROGRAM_PORT_DEFAULT, PROGRAM_STARTUP_TIMEOUT_MS, Program, Readiness, is_url_path,
+};
 pub use quotas::{DEFAULT_TENANT, Quotas, Usage};
 pub use restart::{RestartMode, RestartPolicy};
 pub use spec::{

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Limits, Problem, RestartPolicy, SecretName, ServiceName};
+use crate::{Limits, Problem, Program, RestartPolicy, SecretName, ServiceName};
 
 /// BLAKE3 digest of an artifact, written as 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -71,6 +71,8 @@ pub enum ServiceKind {
     Command,
     /// A core module with numeric functions.
     Core,
+    /// An external program: any executable, in a cell of its own.
+    Process,
 }
 
 /// How a service is scheduled and who may end it (SPEC S1). Ordered by what it takes.
@@ -250,4 +252,7 @@ pub struct ServiceSpec {
     pub secrets: Vec<SecretReference>,
     /// What it offers.
     pub exports: Vec<Export>,
+    /// Of an external program. Older specifications have none.
+    #[serde(default)]
+    pub program: Option<Program>,
 }
