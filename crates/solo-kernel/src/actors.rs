@@ -18,7 +18,7 @@ use crate::kernel::{Kernel, TenantReports};
 use crate::service::{Service, actor};
 use crate::sweeps::{sweep, sweep_artifacts};
 use crate::tenants::Tenant;
-use crate::{api, audit, certificates, clock};
+use crate::{api, audit, certificates, clock, programs};
 
 /// An actor that does not end by itself is aborted after this time: none holds anything that needs
 /// longer, and the heart waits.
@@ -130,6 +130,7 @@ pub(crate) fn start(
                     worker(kernel, "filesystem", sweep_artifacts),
                     worker(kernel, "network", watch_gateway),
                     worker(kernel, "hardware", sample_machine),
+                    worker(kernel, "programs", programs::tend),
                 ],
             ),
             supervisor(

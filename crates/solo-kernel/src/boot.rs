@@ -26,6 +26,7 @@ use crate::home::Home;
 use crate::kernel::{Kernel, Parts};
 use crate::monitor::Monitor;
 use crate::monitor::metrics::Metrics;
+use crate::programs::{self, Programs};
 use crate::secrets::Secrets;
 use crate::service::{Service, State};
 use crate::store::{self, Store};
@@ -103,6 +104,9 @@ pub enum KernelError {
     /// The settings of the audit log cannot be used.
     #[error("the audit log is not set up: {0}")]
     AuditSettings(String),
+    /// The settings of external programs cannot be used.
+    #[error("programs are not set up: {0}")]
+    ProgramSettings(String),
     /// The key of the secrets cannot be used.
     #[error("the key of the secrets {path} cannot be used: {why}")]
     SecretsKey {
@@ -152,6 +156,7 @@ async fn serve(options: KernelOptions) -> Result<(), KernelError> {
     load(&kernel).await?;
     kernel.compilers.warm().await;
     kernel.tenants.end_strays().await;
+    kernel.programs.adopt().await;
     let failed = kernel.metrics.tls_failed.clone();
     let tls = options.tls.map(|files| ServerTls::open(files, move || failed.inc()));
     let listeners = Listeners { tcp, unix, metrics, tls };
@@ -253,6 +258,9 @@ async fn open(home: &Home, heart: Heart) -> Result<Arc<Kernel>, KernelError> {
     let all = tenants.all();
     let names: Vec<&str> = all.iter().map(|tenant| tenant.name.as_str()).collect();
     let secrets = Secrets::open(home, store.clone(), &names).await?;
+    let settings = programs::read_settings(home.root())
+        .map_err(|problem| KernelError::ProgramSettings(problem.cause))?;
+    let programs = Programs::new(home.clone(), heart.clone(), settings);
     let home = home.clone();
     Ok(Kernel::new(Parts {
         home,
@@ -266,6 +274,7 @@ async fn open(home: &Home, heart: Heart) -> Result<Arc<Kernel>, KernelError> {
         holdings,
         secrets,
         audit,
+        programs,
     }))
 }
 

@@ -49,7 +49,17 @@ pub(crate) enum HeartError {
     Broken,
 }
 
-type Processes = HashMap<String, CellProcess>;
+impl HeartError {
+    /// The same for all cells.
+    pub(crate) fn kind(&self) -> String {
+        match self {
+            Self::SpawnFailed { error, .. } => error.clone(),
+            other => other.to_string(),
+        }
+    }
+}
+
+pub(crate) type Processes = HashMap<String, CellProcess>;
 
 /// The line to the heart. Clones share it.
 #[derive(Debug, Clone)]
@@ -110,6 +120,11 @@ impl Heart {
             .collect();
         living.sort();
         living
+    }
+
+    /// All cells, and their changes.
+    pub(crate) fn processes(&self) -> watch::Receiver<Processes> {
+        self.processes.clone()
     }
 
     /// Makes sure that `cell` runs, with the files of `tenant` if it starts now. Returns its process.

@@ -48,6 +48,11 @@ impl Home {
         self.run().join("cells").join(format!("{cell}.work"))
     }
 
+    /// Sockets of the programs of the tenant whose cell is `cell`; the heart makes it with that cell.
+    pub(crate) fn program_sockets(&self, cell: &str) -> PathBuf {
+        self.run().join("programs").join(cell)
+    }
+
     pub(crate) fn database(&self) -> PathBuf {
         self.0.join("solo.db")
     }

@@ -18,6 +18,7 @@ use crate::home::Home;
 use crate::monitor::Monitor;
 use crate::monitor::metrics::Metrics;
 use crate::monitor::violations::Violations;
+use crate::programs::Programs;
 use crate::secrets::Secrets;
 use crate::service::{Registry, Service};
 use crate::store::{self, Store};
@@ -37,6 +38,7 @@ pub(crate) struct Kernel {
     pub(crate) tenants: Tenants,
     pub(crate) heart: Heart,
     pub(crate) compilers: Compilers,
+    pub(crate) programs: Programs,
     pub(crate) registry: Arc<Registry>,
     pub(crate) monitor: Arc<Monitor>,
     pub(crate) metrics: Metrics,
@@ -74,6 +76,7 @@ pub(crate) struct Parts {
     pub(crate) holdings: Holdings,
     pub(crate) secrets: Secrets,
     pub(crate) audit: Audit,
+    pub(crate) programs: Programs,
 }
 
 impl Kernel {
@@ -88,6 +91,7 @@ impl Kernel {
             tenants: parts.tenants,
             heart: parts.heart,
             compilers,
+            programs: parts.programs,
             registry: Arc::default(),
             monitor: parts.monitor,
             metrics: parts.metrics,
@@ -161,7 +165,16 @@ impl InstanceReports for TenantReports {
     }
 
     fn instance_changed(&self, service: &str, instance: &str, change: wire::StateChange) {
+        let is_over = matches!(change.state.as_str(), "completed" | "failed");
         self.kernel.registry.instance_changed(service, instance, change);
+        if is_over && self.kernel.programs.has(instance) {
+            let (kernel, tenant) = (Arc::clone(&self.kernel), Arc::clone(&self.tenant));
+            let instance = [instance.to_owned()];
+            // Ends by itself: it asks the heart and removes a file.
+            tokio::spawn(async move {
+                kernel.programs.release(tenant.host.cell(), &instance).await;
+            });
+        }
     }
 
     fn limit_exceeded(&self, service: &str, instance: &str, violation: &wire::Violation) {

@@ -4,8 +4,6 @@
 //! one. What is not understood is refused, so that nobody believes in a sink that is not there.
 
 use std::collections::BTreeMap;
-use std::io::Read as _;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,18 +11,13 @@ use serde::Deserialize;
 use solo_types::{Problem, ProblemKind};
 
 use super::target::{Framing, Target};
-
-/// Bytes of the file: all sinks that there can be, with room for comments.
-const FILE_BYTES_MAX: u64 = 64 << 10;
+use crate::settings::{line_of, read_text};
 
 /// Sinks of a node: each has a task and reads the log on its own.
 const SINKS_MAX: usize = 16;
 
 /// Characters of a sink's name, which names its file too.
 const NAME_CHARS_MAX: usize = 63;
-
-/// Who else than the owner may write a file.
-const OTHERS_WRITE: u32 = 0o022;
 
 /// Longest wait between two tries, if nothing else is said.
 const RETRY_DEFAULT: Duration = Duration::from_secs(60);
@@ -109,29 +102,9 @@ pub(super) struct SinkForm {
 pub(crate) fn read(home: &Path) -> Result<Settings, Problem> {
     let path = path(home);
     let wrong = |why: String| wrong(&path, &why);
-    let mut file = match std::fs::File::open(&path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Ok(Settings::default());
-        }
-        Err(error) => return Err(wrong(format!("it cannot be read: {error}"))),
+    let Some(text) = read_text(&path).map_err(wrong)? else {
+        return Ok(Settings::default());
     };
-    let metadata = file.metadata().map_err(|error| wrong(error.to_string()))?;
-    // Whoever writes it decides what the kernel runs.
-    if metadata.mode() & OTHERS_WRITE != 0 {
-        let mode = metadata.mode() & 0o777;
-        return Err(wrong(format!("others may write it (mode {mode:o}): chmod 600")));
-    }
-    let owner = std::fs::metadata(home).map_err(|error| wrong(error.to_string()))?.uid();
-    if ![0, owner].contains(&metadata.uid()) {
-        return Err(wrong("it belongs to another user than the home does".to_owned()));
-    }
-    if !metadata.is_file() || metadata.len() > FILE_BYTES_MAX {
-        return Err(wrong(format!("it is no file of at most {FILE_BYTES_MAX} bytes")));
-    }
-    let mut text = String::new();
-    let mut limited = (&mut file).take(FILE_BYTES_MAX);
-    limited.read_to_string(&mut text).map_err(|error| wrong(error.to_string()))?;
     parse(&text, home).map_err(wrong)
 }
 
@@ -158,14 +131,7 @@ fn wrong(path: &Path, why: &str) -> Problem {
 
 /// Reads the text of the file; says what is wrong.
 fn parse(text: &str, home: &Path) -> Result<Settings, String> {
-    let form: FileForm = toml::from_str(text).map_err(|error| {
-        let before = error.span().map(|span| &text[..span.start.min(text.len())]);
-        let line = before.map(|before| before.matches('\n').count() + 1);
-        match line {
-            Some(line) => format!("line {line}: {}", error.message()),
-            None => error.message().to_owned(),
-        }
-    })?;
+    let form: FileForm = toml::from_str(text).map_err(|error| line_of(text, &error))?;
     let retention = retention(&form.retention)?;
     if form.sinks.len() > SINKS_MAX {
         return Err(format!("{} sinks; at most {SINKS_MAX} are possible", form.sinks.len()));

@@ -4,6 +4,7 @@
 use solo_types::{Exit, ExitReason, InstanceState, Problem, ServiceState};
 
 use super::Service;
+use super::code::compiled;
 use super::giving::Start;
 use super::state::InstanceView;
 use crate::cells::CellHandle;
@@ -97,14 +98,13 @@ impl Service {
             (state.revision, std::sync::Arc::clone(&state.spec))
         };
         // After an upgrade the artifact may have to be compiled for another engine.
-        let compiled =
-            match kernel.compilers.compile(&self.tenant, spec.digest, "", &cell.engine).await {
-                Ok(compiled) => compiled,
-                Err(problem) => {
-                    self.with_state(|state| state.set_state(numbers, InstanceState::Restarting));
-                    return Err(problem);
-                }
-            };
+        let compiled = match compiled(kernel, &self.tenant, &spec, &cell.engine).await {
+            Ok(compiled) => compiled,
+            Err(problem) => {
+                self.with_state(|state| state.set_state(numbers, InstanceState::Restarting));
+                return Err(problem);
+            }
+        };
         let instances = numbers.iter().map(|number| self.instance_id(*number)).collect();
         let (service, artifact) = (self.id, compiled.path);
         let start = Start { service, revision, spec: &spec, artifact, instances };

@@ -7,14 +7,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+use solo_api::DeploySpec;
 use solo_api::cell::v1 as wire;
-use solo_api::{CodeSource, DeploySpec};
 use solo_capability::Token;
 use solo_types::{
-    Digest, Export, InstanceState, Problem, ProblemKind, RestartMode, ServiceId, ServiceKind,
+    Digest, Export, InstanceState, Interface, Problem, RestartMode, ServiceId, ServiceKind,
     ServiceSpec, Usage,
 };
 
+use super::code::{prepare, said_of};
 use super::giving::{Given, Start};
 use super::idempotency::{Known, answer_row, look_up_key, tenant_key};
 use super::state::State;
@@ -47,37 +48,6 @@ pub(crate) struct Timing {
     pub(crate) total: Duration,
 }
 
-/// Stores code that is not stored yet, and compiles it if it never was. Returns the digest, what it
-/// was compiled to, and how long storing took.
-pub(crate) async fn prepare(
-    kernel: &Kernel,
-    tenant: &Tenant,
-    code: CodeSource,
-    engine: &str,
-) -> Result<(Digest, Compiled, Duration), Problem> {
-    let began = Instant::now();
-    let (digest, format) = match code {
-        CodeSource::Inline { bytes, format } => {
-            (tenant.artifacts.put(&bytes).await?.digest, format)
-        }
-        CodeSource::Stored { digest, format } => {
-            if !tenant.artifacts.contains(&digest).await {
-                return Err(Problem::new(
-                    ProblemKind::NotFound,
-                    "NO_SUCH_ARTIFACT",
-                    format!("no artifact has the digest {digest}"),
-                )
-                .remedy("upload it first, or send the code inline")
-                .field("code.digest"));
-            }
-            (digest, format)
-        }
-    };
-    let stored = began.elapsed();
-    let compiled = kernel.compilers.compile(tenant, digest, format, engine).await?;
-    Ok((digest, compiled, stored))
-}
-
 /// Deploys a service. Runs to its end also when the client has gone.
 pub(crate) async fn deploy(
     kernel: Arc<Kernel>,
@@ -101,7 +71,7 @@ pub(crate) async fn deploy(
     let dry_run = request.dry_run;
     let code = request.code.clone();
     let (digest, compiled, stored) = prepare(&kernel, &tenant, code, &cell.engine).await?;
-    let spec = specify(&tenant, request, digest, &compiled);
+    let spec = specify(&tenant, request, digest, &compiled)?;
     let mut answer = Deployed {
         service: spec.name.to_string(),
         revision: 1,
@@ -132,14 +102,21 @@ fn specify(
     request: DeploySpec,
     digest: Digest,
     compiled: &Compiled,
-) -> ServiceSpec {
+) -> Result<ServiceSpec, Problem> {
     let artifact = &compiled.artifact;
+    let program = said_of(artifact.kind, request.program, &request.health_check)?;
+    let runs_to_completion = match &program {
+        // Without an interface it may be a job as well as a server, and a server does not end by itself.
+        Some(program) => program.interface == Interface::None,
+        None => artifact.kind == ServiceKind::Command,
+    };
     let mut restart = request.restart;
-    restart.mode = request.restart_mode.unwrap_or(match artifact.kind {
-        ServiceKind::Command => RestartMode::Transient,
-        _ => RestartMode::Permanent,
+    restart.mode = request.restart_mode.unwrap_or(if runs_to_completion {
+        RestartMode::Transient
+    } else {
+        RestartMode::Permanent
     });
-    ServiceSpec {
+    Ok(ServiceSpec {
         name: request.name,
         tenant: tenant.name.to_string(),
         digest,
@@ -157,7 +134,8 @@ fn specify(
         grants: request.grants,
         secrets: request.secrets,
         exports: artifact.exports.clone(),
-    }
+        program,
+    })
 }
 
 /// A deployment whose code is compiled.
@@ -338,5 +316,6 @@ pub(crate) fn kind_label(kind: ServiceKind) -> &'static str {
         ServiceKind::Typed => "typed",
         ServiceKind::Command => "command",
         ServiceKind::Core => "core",
+        ServiceKind::Process => "process",
     }
 }

@@ -6,12 +6,15 @@
 use std::sync::Arc;
 
 use solo_capability::{Object, Token};
-use solo_types::{Grant, Problem, ServiceId, ServiceSpec, Tier};
+use solo_types::{Grant, Problem, ServiceId, ServiceKind, ServiceSpec, Tier};
 
 use super::Service;
+use super::code::program_code;
 use crate::cells::CellHandle;
 use crate::kernel::Kernel;
+use crate::programs::Wish;
 use crate::store::HeldRow;
+use crate::tenants::Tenant;
 
 /// Instances to be started, of one revision.
 pub(super) struct Start<'a> {
@@ -34,13 +37,46 @@ impl Start<'_> {
         let mut message = kernel.secrets.cell_spec(service, revision, spec, artifact).await?;
         let sent = in_effect(kernel, service, spec);
         message.grants = solo_api::cell_grants(&sent);
-        cell.start(message, instances).await?;
+        provide(kernel, service, spec, &instances).await?;
+        if let Err(problem) = cell.start(message, instances.clone()).await {
+            if spec.kind == ServiceKind::Process {
+                let tenant = tenant_of(kernel, spec)?;
+                kernel.programs.release(tenant.host.cell(), &instances).await;
+            }
+            return Err(problem);
+        }
         let now = in_effect(kernel, service, spec);
         if now != sent {
             cell.set_grants(service.to_string(), &now).await?;
         }
         Ok(())
     }
+}
+
+/// Makes the sandboxes of instances of a program, several at a time.
+async fn provide(
+    kernel: &Kernel,
+    service: ServiceId,
+    spec: &ServiceSpec,
+    instances: &[String],
+) -> Result<(), Problem> {
+    if spec.kind != ServiceKind::Process {
+        return Ok(());
+    }
+    let tenant = tenant_of(kernel, spec)?;
+    let code = program_code(kernel, &tenant, spec)?;
+    let host = tenant.host.cell();
+    let making = instances.iter().map(|instance| {
+        kernel.programs.provide(Wish { instance, service, host, code: &code, limits: &spec.limits })
+    });
+    let made = futures_util::future::join_all(making).await;
+    let Some(problem) = made.into_iter().find_map(Result::err) else { return Ok(()) };
+    kernel.programs.release(host, instances).await;
+    Err(problem)
+}
+
+fn tenant_of(kernel: &Kernel, spec: &ServiceSpec) -> Result<Arc<Tenant>, Problem> {
+    kernel.tenants.find(&spec.tenant).ok_or_else(|| Problem::internal("the tenant is gone"))
 }
 
 /// What is left of what a deployment gave its service. Of a name that nobody has, what the name gives.

@@ -3,6 +3,7 @@
 
 pub(crate) mod actor;
 mod begin;
+mod code;
 mod deploy;
 mod end;
 mod giving;
@@ -21,6 +22,7 @@ use tokio::sync::{Notify, mpsc, oneshot, watch};
 use crate::cells::CellHost;
 use crate::tenants::{Charge, Tenant};
 
+pub(crate) use code::program_code;
 pub(crate) use deploy::{Deployed, Timing, deploy};
 pub(crate) use idempotency::{Known, look_up_key, tenant_key};
 pub(crate) use registry::{Registry, Reservation};

@@ -27,6 +27,7 @@ fn state(replicas: u32) -> State {
         grants: Vec::new(),
         secrets: Vec::new(),
         exports: Vec::new(),
+        program: None,
     };
     State::from_row(ServiceRow {
         id: SERVICE,

@@ -10,10 +10,14 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use solo_api::{CodeSource, UpdateSpec};
 use solo_rollout::{Decision, ObservedInstance, Rollout, RolloutSpec};
-use solo_types::{Digest, Export, InstanceState, Problem, ProblemKind, ServiceSpec, Usage};
+use solo_types::{
+    Digest, Export, InstanceState, Interface, Problem, ProblemKind, Program, ServiceKind,
+    ServiceSpec, Usage,
+};
 
 use super::Service;
-use super::deploy::{Timing, prepare};
+use super::code::{compiled, prepare, said_of};
+use super::deploy::Timing;
 use super::giving::Start;
 use super::idempotency::answer_row;
 use crate::cells::CellHandle;
@@ -58,16 +62,28 @@ impl Service {
             (state.revision, Arc::clone(&state.spec))
         };
         let cell = self.host.ready().await?;
-        let code = request
-            .code
-            .clone()
-            .unwrap_or(CodeSource::Stored { digest: current.digest, format: "" });
-        let (digest, compiled, stored) = prepare(kernel, &self.tenant, code, &cell.engine).await?;
+        let host_path = current.program.as_ref().and_then(|program| program.host_path.clone());
+        let code = request.code.clone().unwrap_or(match &host_path {
+            Some(path) => CodeSource::Host { path: path.clone() },
+            None => CodeSource::Stored { digest: current.digest, format: "" },
+        });
+        // A program that is named anew, or stays: the path goes with the code, the rest stays as it was.
+        let said = request.program.clone().or_else(|| current.program.clone());
+        let said = match &code {
+            CodeSource::Host { path } => {
+                let program = said.unwrap_or_else(|| Program::new(Interface::None));
+                Some(Program { host_path: Some(path.clone()), ..program })
+            }
+            _ => said.map(|program| Program { host_path: None, ..program }),
+        };
+        let (digest, found, stored) = prepare(kernel, &self.tenant, code, &cell.engine).await?;
         let mut spec = ServiceSpec::clone(&current);
         spec.digest = digest;
-        spec.kind = compiled.artifact.kind;
-        spec.core_module = compiled.artifact.core_module;
-        spec.exports = compiled.artifact.exports;
+        spec.kind = found.artifact.kind;
+        let said = said.filter(|_| spec.kind == ServiceKind::Process || request.program.is_some());
+        spec.program = said_of(spec.kind, said, &spec.health_check)?;
+        spec.core_module = found.artifact.core_module;
+        spec.exports = found.artifact.exports;
         spec.limits = request.limits_after(&current.limits)?;
         spec.restart = request.restart_after(&current.restart)?;
         spec.replicas = request.replicas.unwrap_or(current.replicas);
@@ -103,7 +119,7 @@ impl Service {
             digest,
             timing: Timing {
                 store: stored,
-                compile: compiled.took,
+                compile: found.took,
                 start: started.elapsed(),
                 total: began.elapsed(),
             },
@@ -283,8 +299,7 @@ impl Service {
         } else {
             Arc::clone(&self.state.lock().spec)
         };
-        let compiled =
-            kernel.compilers.compile(&self.tenant, spec.digest, "", &cell.engine).await?;
+        let compiled = compiled(kernel, &self.tenant, &spec, &cell.engine).await?;
         let numbers = self.with_state(|state| {
             let numbers = state.take_numbers(u64::from(count));
             state.add_starting(&numbers, revision);

@@ -1,0 +1,267 @@
+//! Sandboxes of external programs: made ahead of need, sealed for one instance, ended with it.
+//!
+//! The kernel says for whom a sandbox is and what is in it, once; who starts and tends the program is the
+//! cell of its tenant, so that programs are restarted also while no kernel is there. A sandbox is used for
+//! one instance only.
+
+mod seal;
+mod settings;
+mod tend;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use solo_heart::protocol::CellKind;
+use solo_heart::protocol::NO_CONTROL_GROUPS;
+use solo_types::{Limits, Problem, ProblemKind, ServiceId};
+use tokio::sync::{Notify, Semaphore};
+
+use crate::heart::{Heart, HeartError};
+use crate::home::Home;
+use settings::Settings;
+
+pub(crate) use seal::Code;
+pub(crate) use settings::read as read_settings;
+pub(crate) use tend::tend;
+
+/// Begins the name of each cell of a program.
+const CELL_PREFIX: &str = "process-";
+
+/// Sandboxes that are sealed at one time: it takes threads, and the system mounts one after the other.
+const SEALS_MAX: usize = 8;
+
+/// A kernel that starts waits so long for the cells of programs to say for whom they are.
+const ADOPT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The sandbox of one instance.
+#[derive(Debug, Default)]
+struct Sandbox {
+    /// Its cell, once it is sealed. Held while it is being made.
+    cell: tokio::sync::Mutex<Option<String>>,
+    /// The same, to be looked at.
+    shown: Mutex<Option<String>>,
+}
+
+/// All sandboxes of the node.
+#[derive(Debug)]
+pub(crate) struct Programs {
+    home: Home,
+    heart: Heart,
+    pub(crate) settings: Settings,
+    /// By instance.
+    sandboxes: Mutex<HashMap<String, Arc<Sandbox>>>,
+    /// Cells that are ready and nobody's, the oldest first.
+    pool: Mutex<Vec<String>>,
+    next: AtomicU64,
+    seals: Semaphore,
+    /// Cells that somebody took who then gave up.
+    strays: Mutex<Vec<String>>,
+    /// Why there is no pool.
+    no_pool: Mutex<Option<String>>,
+    /// Something ended, or was taken from the pool.
+    changed: Notify,
+}
+
+/// A cell that was taken from the pool. Ended unless it is kept.
+struct Taken<'a> {
+    programs: &'a Programs,
+    cell: Option<String>,
+}
+
+impl Taken<'_> {
+    fn keep(mut self) -> String {
+        self.cell.take().unwrap_or_default()
+    }
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        if let Some(cell) = self.cell.take() {
+            self.programs.strays.lock().push(cell);
+            self.programs.changed.notify_one();
+        }
+    }
+}
+
+/// Who wants a sandbox, and with what in it.
+#[derive(Debug)]
+pub(crate) struct Wish<'a> {
+    pub(crate) instance: &'a str,
+    pub(crate) service: ServiceId,
+    /// The cell of its tenant, which is shown the socket.
+    pub(crate) host: &'a str,
+    pub(crate) code: &'a Code,
+    pub(crate) limits: &'a Limits,
+}
+
+impl Programs {
+    pub(crate) fn new(home: Home, heart: Heart, settings: Settings) -> Self {
+        Self {
+            home,
+            heart,
+            settings,
+            sandboxes: Mutex::default(),
+            pool: Mutex::default(),
+            next: AtomicU64::new(1),
+            seals: Semaphore::new(SEALS_MAX),
+            strays: Mutex::default(),
+            no_pool: Mutex::default(),
+            changed: Notify::new(),
+        }
+    }
+
+    /// Checks that the operator shows this program of the machine to programs.
+    ///
+    /// # Errors
+    /// `HOST_PATH_NOT_SHOWN`, `HOST_PATH_MISSING`.
+    pub(crate) fn check_host_path(&self, path: &std::path::Path) -> Result<(), Problem> {
+        seal::check_host_path(&self.settings, path)
+    }
+
+    /// Makes sure that an instance has a sandbox that lives.
+    ///
+    /// # Errors
+    /// `SANDBOX_REFUSED`: the machine does not give what it takes; `SANDBOX_LOST`; `CELL_DOWN`.
+    pub(crate) async fn provide(&self, wish: Wish<'_>) -> Result<(), Problem> {
+        let sandbox =
+            Arc::clone(self.sandboxes.lock().entry(wish.instance.to_owned()).or_default());
+        let mut cell = sandbox.cell.lock().await;
+        if cell.as_ref().is_some_and(|cell| self.heart.pid(cell).is_some()) {
+            return Ok(());
+        }
+        let made = self.make(&wish).await?;
+        *sandbox.shown.lock() = Some(made.clone());
+        *cell = Some(made);
+        Ok(())
+    }
+
+    async fn make(&self, wish: &Wish<'_>) -> Result<String, Problem> {
+        let socket = self.socket(wish.host, wish.instance);
+        let user = solo_heart::program_user(self.home.root(), &wish.service.to_string());
+        let seal = seal::message(&self.settings, wish, user, &socket)?;
+        let closed = |error: tokio::sync::AcquireError| Problem::internal(error.to_string());
+        let _permit = self.seals.acquire().await.map_err(closed)?;
+        let taken = Taken { programs: self, cell: Some(self.take().await?) };
+        let cell = taken.cell.clone().unwrap_or_default();
+        let control = self.home.cell_socket(&cell);
+        let sealing = tokio::task::spawn_blocking(move || {
+            // Of a sandbox before this one: its program is gone with it.
+            match std::fs::remove_file(&socket) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Problem::internal(format!("{}: {error}", socket.display())));
+                }
+                _ => {}
+            }
+            seal::seal(&control, seal)
+        });
+        sealing.await.unwrap_or_else(|error| Err(Problem::internal(error.to_string())))?;
+        Ok(taken.keep())
+    }
+
+    /// A prepared cell, from the pool if there is one.
+    async fn take(&self) -> Result<String, Problem> {
+        loop {
+            let next = {
+                let mut pool = self.pool.lock();
+                (!pool.is_empty()).then(|| pool.remove(0))
+            };
+            self.changed.notify_one();
+            match next {
+                Some(cell) if self.heart.pid(&cell).is_some() => return Ok(cell),
+                Some(_) => {}
+                None => break,
+            }
+        }
+        self.spawn().await.map_err(|error| match error {
+            HeartError::SpawnFailed { error, .. } if error == NO_CONTROL_GROUPS => Problem::new(
+                ProblemKind::FailedPrecondition,
+                "SANDBOX_REFUSED",
+                "programs run in control groups, and there are none that Solo may use",
+            )
+            .remedy(
+                "run Solo as root, or as a systemd service with Delegate=yes; `solo doctor` tells what \
+                 is there, `solo up --sandbox-without control_group` does without limits on memory and \
+                 processes of programs",
+            ),
+            error => Problem::new(ProblemKind::Unavailable, "SANDBOX_LOST", error.to_string())
+                .remedy("try again; `solo doctor` checks the machine"),
+        })
+    }
+
+    async fn spawn(&self) -> Result<String, HeartError> {
+        loop {
+            let cell = format!("{CELL_PREFIX}{}", self.next.fetch_add(1, Ordering::Relaxed));
+            // Of an earlier kernel.
+            if self.heart.pid(&cell).is_none() {
+                self.heart.spawn(&cell, CellKind::Process, None).await?;
+                return Ok(cell);
+            }
+        }
+    }
+
+    /// Ends the sandboxes of instances that are over, and all that runs in them.
+    pub(crate) async fn release(&self, host: &str, instances: &[String]) {
+        for instance in instances {
+            let Some(sandbox) = self.sandboxes.lock().remove(instance) else { continue };
+            // Whoever is making it learns that it is not wanted when it has an owner no more.
+            let cell = sandbox.cell.lock().await.take();
+            if let Some(cell) = cell {
+                self.end(&cell).await;
+            }
+            let socket = self.socket(host, instance);
+            if let Err(error) = tokio::fs::remove_file(&socket).await
+                && error.kind() != std::io::ErrorKind::NotFound
+            {
+                tracing::warn!(%error, path = %socket.display(), "Failed to remove a socket");
+            }
+        }
+    }
+
+    /// Whether an instance has a sandbox, or gets one.
+    pub(crate) fn has(&self, instance: &str) -> bool {
+        self.sandboxes.lock().contains_key(instance)
+    }
+
+    /// Takes over the cells of an earlier kernel.
+    pub(crate) async fn adopt(&self) {
+        let living = self.heart.living();
+        let own = living.into_iter().filter(|(cell, _)| cell.starts_with(CELL_PREFIX));
+        let asking = own.map(|(cell, _)| async move {
+            let control = self.home.cell_socket(&cell);
+            let asked = tokio::task::spawn_blocking(move || seal::hello(&control));
+            let identity = tokio::time::timeout(ADOPT_TIMEOUT, asked).await;
+            let sealed = match identity {
+                Ok(Ok(Ok(identity))) => identity.sealed,
+                _ => {
+                    tracing::warn!(cell, "The cell of a program does not answer and is ended");
+                    self.end(&cell).await;
+                    return;
+                }
+            };
+            match sealed {
+                Some(sealed) => {
+                    let shown = Mutex::new(Some(cell.clone()));
+                    let sandbox = Sandbox { cell: tokio::sync::Mutex::new(Some(cell)), shown };
+                    self.sandboxes.lock().insert(sealed.instance, Arc::new(sandbox));
+                }
+                None => self.pool.lock().push(cell),
+            }
+        });
+        futures_util::future::join_all(asking).await;
+    }
+
+    async fn end(&self, cell: &str) {
+        if let Err(error) = self.heart.kill(cell).await {
+            tracing::error!(%error, cell, "Failed to have the cell of a program ended");
+        }
+    }
+
+    /// Where the cell of a tenant reaches the sandbox of an instance.
+    fn socket(&self, host: &str, instance: &str) -> PathBuf {
+        self.home.program_sockets(host).join(format!("{instance}.sock"))
+    }
+}

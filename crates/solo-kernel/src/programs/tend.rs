@@ -1,0 +1,144 @@
+//! Keeps sandboxes in step with what should be: a pool that is full, a sandbox for each instance that
+//! lives, none for others.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use solo_types::{InstanceId, InstanceState};
+
+use super::{Programs, Wish};
+use crate::kernel::Kernel;
+use crate::service::{Service, program_code};
+
+/// Between two looks, if nothing happens.
+const LOOK_INTERVAL: Duration = Duration::from_secs(5);
+
+/// After a failure, before the next try.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// Runs until it is dropped. The actor of all programs in the tree.
+pub(crate) async fn tend(kernel: Arc<Kernel>) -> Result<(), String> {
+    let programs = &kernel.programs;
+    let mut processes = kernel.heart.processes();
+    // An instance is started before its service is known: only who is unknown twice has no service.
+    let mut unknown = HashSet::new();
+    loop {
+        programs.end_strays().await;
+        let failed = programs.fill().await.is_err() | programs.mend(&kernel).await;
+        let pause = if failed { RETRY_PAUSE } else { LOOK_INTERVAL };
+        tokio::select! {
+            () = programs.changed.notified() => {}
+            changed = processes.changed() => changed.map_err(|_| "the heart is gone".to_owned())?,
+            () = tokio::time::sleep(pause) => unknown = programs.sweep(&kernel, &unknown).await,
+        }
+    }
+}
+
+impl Programs {
+    async fn end_strays(&self) {
+        let strays = std::mem::take(&mut *self.strays.lock());
+        for cell in strays {
+            self.end(&cell).await;
+        }
+    }
+
+    /// Fills the pool. An error was logged.
+    async fn fill(&self) -> Result<(), ()> {
+        loop {
+            {
+                let mut pool = self.pool.lock();
+                pool.retain(|cell| self.heart.pid(cell).is_some());
+                if pool.len() >= self.settings.pool {
+                    return Ok(());
+                }
+            }
+            match self.spawn().await {
+                Ok(cell) => {
+                    self.pool.lock().push(cell);
+                    *self.no_pool.lock() = None;
+                }
+                Err(error) => {
+                    // Said once for each reason: it is tried again and again.
+                    let why = error.kind();
+                    if self.no_pool.lock().replace(why.clone()) != Some(why) {
+                        tracing::warn!(%error, "Failed to prepare a sandbox for programs");
+                    }
+                    return Err(());
+                }
+            }
+        }
+    }
+
+    /// Gives a new sandbox to instances whose one has died. True: one could not be made.
+    async fn mend(&self, kernel: &Kernel) -> bool {
+        let dead: Vec<String> = {
+            let sandboxes = self.sandboxes.lock();
+            let is_dead = |cell: &String| self.heart.pid(cell).is_none();
+            let dead =
+                sandboxes.iter().filter(|(_, one)| one.shown.lock().as_ref().is_some_and(is_dead));
+            dead.map(|(instance, _)| instance.clone()).collect()
+        };
+        let mut failed = false;
+        for instance in dead {
+            let Some(service) = owner(kernel, &instance) else { continue };
+            let Some((revision, spec)) = service.spec_of(&instance) else { continue };
+            let code = match program_code(kernel, &service.tenant, &spec) {
+                Ok(code) => code,
+                Err(problem) => {
+                    tracing::warn!(%problem, instance, revision, "Failed to find the code of a program");
+                    failed = true;
+                    continue;
+                }
+            };
+            let host = service.host.cell();
+            let (service, limits) = (service.id, &spec.limits);
+            let wish = Wish { instance: &instance, service, host, code: &code, limits };
+            tracing::info!(instance, "The sandbox of a program died; making another one");
+            if let Err(problem) = self.provide(wish).await {
+                tracing::warn!(%problem, instance, "Failed to make another sandbox for a program");
+                failed = true;
+            }
+        }
+        failed
+    }
+
+    /// Ends sandboxes whose instance nobody knows, now and before.
+    async fn sweep(&self, kernel: &Kernel, before: &HashSet<String>) -> HashSet<String> {
+        let all: Vec<String> = self.sandboxes.lock().keys().cloned().collect();
+        let is_known = |instance: &String| {
+            owner(kernel, instance).is_some_and(|service| service.spec_of(instance).is_some())
+        };
+        let unknown: HashSet<String> =
+            all.into_iter().filter(|instance| !is_known(instance)).collect();
+        for instance in unknown.intersection(before) {
+            tracing::warn!(instance, "Ending the sandbox of an instance that no service claims");
+            let host = owner(kernel, instance).map(|service| service.host.cell().to_owned());
+            self.release(&host.unwrap_or_default(), std::slice::from_ref(instance)).await;
+        }
+        unknown
+    }
+}
+
+/// The service that an instance belongs to.
+fn owner(kernel: &Kernel, instance: &str) -> Option<Arc<Service>> {
+    let id: InstanceId = instance.parse().ok()?;
+    kernel.registry.find_id(&id.service.to_string())
+}
+
+impl Service {
+    /// The revision that an instance is of, if it is to be there.
+    pub(crate) fn spec_of(&self, instance: &str) -> Option<(u64, Arc<solo_types::ServiceSpec>)> {
+        let id: InstanceId = instance.parse().ok()?;
+        let state = self.state.lock();
+        let view = state.instances.get(&id.number)?;
+        if matches!(view.state, InstanceState::Completed | InstanceState::Failed) {
+            return None;
+        }
+        if view.revision == state.revision {
+            return Some((state.revision, Arc::clone(&state.spec)));
+        }
+        let row = state.rollout.as_ref().filter(|row| row.rollout.spec().to == view.revision)?;
+        Some((view.revision, Arc::new(row.to_spec.clone())))
+    }
+}
