@@ -67,6 +67,8 @@ pub(crate) enum Artifact {
         /// Every function that can be called.
         functions: Vec<CoreFunction>,
     },
+    /// An external program: its code is not this cell's to see.
+    Process,
 }
 
 /// All loaded artifacts.
@@ -204,7 +206,11 @@ impl Artifact {
                 .is_none()
                 .then(|| "the module has no export `_start`".to_owned()),
             (Self::Component { .. }, ServiceKind::Typed)
-            | (Self::Core { .. }, ServiceKind::Core) => None,
+            | (Self::Core { .. }, ServiceKind::Core)
+            | (Self::Process, ServiceKind::Process) => None,
+            (Self::Process, _) | (_, ServiceKind::Process) => {
+                Some("a program and WebAssembly are mixed up".to_owned())
+            }
             (Self::Component { .. }, ServiceKind::Core)
             | (Self::Core { .. }, ServiceKind::Handler | ServiceKind::Typed) => {
                 Some("component and core module are mixed up".to_owned())
@@ -281,6 +287,7 @@ impl std::fmt::Debug for Artifact {
         f.write_str(match self {
             Self::Component { .. } => "Component",
             Self::Core { .. } => "Core",
+            Self::Process => "Process",
         })
     }
 }

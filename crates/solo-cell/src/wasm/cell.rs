@@ -12,7 +12,7 @@ use futures_util::FutureExt;
 use parking_lot::RwLock;
 use solo_actor::core::Weight;
 use solo_types::bounds::{CALL_TIMEOUT_MS_DEFAULT, CALL_TIMEOUT_MS_MAX};
-use solo_types::{InstanceId, InstanceState};
+use solo_types::{InstanceId, InstanceState, ServiceKind, is_url_path};
 use tracing::{error, warn};
 
 use super::artifact::{Artifact, Artifacts, find};
@@ -245,6 +245,9 @@ impl Cell {
     }
 
     async fn load(&self, service: &Service) -> Result<Arc<Artifact>, Failure> {
+        if service.kind == ServiceKind::Process {
+            return Ok(Arc::new(Artifact::Process));
+        }
         if let Some(artifact) = self.artifacts.get(&service.artifact_path) {
             return Ok(artifact);
         }
@@ -420,6 +423,12 @@ fn check(service: &Service, artifact: &Artifact) -> Result<(), Failure> {
         ..failure
     };
     let parameters = match artifact {
+        // It is the path of a request.
+        Artifact::Process if is_url_path(&check.function) => 0,
+        Artifact::Process => {
+            let message = format!("{:?} is no path of a request, like /health", check.function);
+            return Err(wrong(Failure::new(Reason::BadArguments, message)));
+        }
         Artifact::Component { functions, .. } => {
             let function = find(functions, |function| &function.name, &check.function);
             function.map_err(wrong)?.ty.params().len()

@@ -52,6 +52,8 @@ pub(crate) enum Reason {
     UnknownImport,
     /// The artifact is not for this engine, or not what the service said.
     ArtifactUnusable,
+    /// The machine cannot execute the program.
+    NotExecutable,
     /// No room for one more instance.
     CellFull,
     /// The call would wait for itself.
@@ -82,6 +84,7 @@ impl Reason {
             Self::LimitExceeded => "LIMIT_EXCEEDED",
             Self::UnknownImport => "UNKNOWN_IMPORT",
             Self::ArtifactUnusable => "ARTIFACT_UNUSABLE",
+            Self::NotExecutable => "NOT_EXECUTABLE",
             Self::CellFull => "CELL_FULL",
             Self::Deadlock => "DEADLOCK",
             Self::Denied => "DENIED",
@@ -160,6 +163,18 @@ impl Fault {
         Self::new(ExitReason::ExitCode, Reason::Crashed, message)
     }
 
+    /// A program that was ended by a signal which nobody here sent.
+    pub(crate) fn signal(number: u32, name: &str) -> Self {
+        let name = if name.is_empty() { String::new() } else { format!(" ({name})") };
+        let message = format!("the program was ended by signal {number}{name}");
+        Self::new(ExitReason::Trap, Reason::Crashed, message)
+    }
+
+    /// A program that cannot be talked to.
+    pub(crate) fn broken_program(message: impl Into<String>) -> Self {
+        Self::new(ExitReason::Trap, Reason::Crashed, message)
+    }
+
     /// `init` answered with an error.
     pub(crate) fn init_failed(message: &str, permanent: bool) -> Self {
         let message = format!("init answered with an error: {message}");
@@ -200,6 +215,11 @@ impl Fault {
     /// The artifact has not what its service says.
     pub(crate) fn unusable(message: impl Into<String>) -> Self {
         Self::new(ExitReason::InitFailed, Reason::ArtifactUnusable, message)
+    }
+
+    /// A program that the machine cannot execute.
+    pub(crate) fn not_executable(message: impl Into<String>) -> Self {
+        Self::new(ExitReason::InitFailed, Reason::NotExecutable, message)
     }
 
     /// What an error of wasmtime means.

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use solo_actor::{PushError, Ticket};
-use solo_types::{LimitAction, ServiceKind};
+use solo_types::LimitAction;
 use tokio::sync::oneshot;
 
 use super::failure::{Failure, Fault, Reason};
@@ -31,7 +31,7 @@ impl Slot {
     /// # Errors
     /// As [`Slot::push`].
     pub(super) fn offer(&self, envelope: Envelope) -> Result<Ticket, (Failure, Box<Envelope>)> {
-        if self.service.kind == ServiceKind::Command && self.is_open() {
+        if !self.service.takes_messages() && self.is_open() {
             let message = format!("{} is a program and takes no messages", self.service.name);
             return Err((Failure::new(Reason::NotCallable, message), Box::new(envelope)));
         }

@@ -4,6 +4,7 @@
 //! answers; which messages come, and what follows an exit, is decided elsewhere.
 
 use std::panic::AssertUnwindSafe;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::Poll;
@@ -52,6 +53,8 @@ pub(crate) struct Shared {
     pub(crate) actors: solo_actor::Handle,
     /// Timers and health checks.
     pub(crate) io: tokio::runtime::Handle,
+    /// Where the sockets of external programs are.
+    pub(crate) programs: PathBuf,
     /// Where messages go.
     pub(crate) routes: Arc<Routes>,
     /// Starts that are under way at one time: 500 at once would time each other out.
@@ -207,6 +210,7 @@ async fn live(shared: &Shared, slot: &Arc<Slot>, incarnation: u64) -> End {
         slot: Arc::clone(slot),
         routes: Arc::clone(&shared.routes),
         cell: shared.cell.get().cloned().unwrap_or_default(),
+        programs: shared.programs.clone(),
         incarnation,
     };
     let mut quota = QuotaWatch::new(slot);

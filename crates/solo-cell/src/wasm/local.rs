@@ -44,7 +44,8 @@ impl LocalCell {
         let engine = engine.map_err(CellError::Engine)?;
         let actors =
             start_actors(&engine, io.handle(), options.workers).map_err(CellError::Threads)?;
-        let cell = new_cell(engine, actors.handle().clone(), io.handle().clone())?;
+        let cell =
+            new_cell(engine, actors.handle().clone(), io.handle().clone(), "/nowhere".into())?;
         Ok(Self { cell, actors, io: Some(io) })
     }
 

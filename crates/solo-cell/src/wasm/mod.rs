@@ -26,6 +26,7 @@ pub mod local;
 pub(crate) mod message;
 mod monitor;
 mod output;
+mod process;
 mod quota;
 mod route;
 mod runner;
@@ -88,6 +89,8 @@ pub struct WasmCellOptions {
     pub cell: String,
     /// Where it listens.
     pub socket: PathBuf,
+    /// Where the sockets of the external programs of its tenant are, `INSTANCE.sock`, as it will see it.
+    pub programs: PathBuf,
 }
 
 /// Why the cell does not run.
@@ -135,6 +138,7 @@ pub struct WasmCell {
     name: String,
     listener: std::os::unix::net::UnixListener,
     limits: RunLimits,
+    programs: PathBuf,
 }
 
 impl WasmCell {
@@ -148,7 +152,7 @@ impl WasmCell {
 
     fn prepare_with(options: WasmCellOptions, limits: RunLimits) -> Result<Self, CellError> {
         let listener = listen(&options.socket)?;
-        Ok(Self { name: options.cell, listener, limits })
+        Ok(Self { name: options.cell, listener, limits, programs: options.programs })
     }
 
     /// Serves. Does not return while all is well.
@@ -188,7 +192,8 @@ fn run_prepared(prepared: WasmCell) -> Result<(), CellError> {
         .build()
         .map_err(CellError::Threads)?;
     let actors = start_actors(&engine, io.handle(), processors).map_err(CellError::Threads)?;
-    let cell = new_cell(engine, actors.handle().clone(), io.handle().clone())?;
+    let (actors_handle, io_handle) = (actors.handle().clone(), io.handle().clone());
+    let cell = new_cell(engine, actors_handle, io_handle, prepared.programs)?;
     let result = io.block_on(serve(identity, cell, prepared.listener));
     // Guests first: they use the other's timers.
     drop(actors);
@@ -222,6 +227,7 @@ fn new_cell(
     engine: wasmtime::Engine,
     actors: solo_actor::Handle,
     io: Handle,
+    programs: PathBuf,
 ) -> Result<Arc<Cell>, CellError> {
     let artifacts = Arc::new(Artifacts::new(&engine).map_err(CellError::Engine)?);
     let shared = Arc::new(Shared {
@@ -230,6 +236,7 @@ fn new_cell(
         start_permits: Semaphore::new(STARTS_PER_PROCESSOR * actors.threads()),
         actors,
         io,
+        programs,
         cell: OnceLock::new(),
     });
     let cell = Arc::new(Cell {

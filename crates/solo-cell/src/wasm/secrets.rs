@@ -23,6 +23,13 @@ impl Secrets {
         Self(secrets.into_iter().map(value).collect())
     }
 
+    /// Those that are text, for the environment of a program.
+    pub(crate) fn texts(&self) -> impl Iterator<Item = (String, String)> + '_ {
+        self.0.iter().filter_map(|(key, Value(bytes))| {
+            Some((key.clone(), std::str::from_utf8(bytes).ok()?.to_owned()))
+        })
+    }
+
     /// The value under `key`. Who asks is an instance of the service, and drops it before the instance
     /// ends: no copy is made that would have to be wiped.
     pub(crate) fn get(&self, key: &str) -> Option<Arc<[u8]>> {

@@ -288,8 +288,9 @@ pub(super) fn instance_message(slot: &Slot) -> wire::Instance {
             + figures.host_bytes.load(Ordering::Relaxed)
             + mailbox_bytes,
         mailbox_bytes,
-        cpu_us: cpu.cpu_ns / 1_000,
-        throttled_us: cpu.throttled_ns / 1_000,
+        cpu_us: cpu.cpu_ns / 1_000 + figures.outside_us.load(Ordering::Relaxed),
+        throttled_us: cpu.throttled_ns / 1_000
+            + figures.outside_throttled_us.load(Ordering::Relaxed),
         mailbox_depth: slot.front.mailbox.depth() as u64,
         restarts: figures.restarts.load(Ordering::Relaxed),
         uptime_ms: running.map_or(0, |since| whole_ms(since.elapsed())),

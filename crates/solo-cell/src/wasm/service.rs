@@ -10,7 +10,9 @@ use std::time::Duration;
 use solo_actor::MailboxBounds;
 use solo_actor::core::{Quota, QuotaMode, Tier};
 use solo_api::cell::v1 as wire;
-use solo_types::{LimitAction, RestartMode, RestartPolicy, ServiceId, ServiceKind};
+use solo_types::{
+    Interface, LimitAction, Program, RestartMode, RestartPolicy, ServiceId, ServiceKind,
+};
 
 use super::grants::{Grants, rights_by_name};
 use super::secrets::Secrets;
@@ -80,6 +82,8 @@ pub(crate) struct Service {
     pub(crate) environment: Vec<(String, String)>,
     /// What it may do to others.
     pub(crate) grants: Grants,
+    /// Of an external program.
+    pub(crate) program: Option<Program>,
     /// `None`: no checks.
     pub(crate) health_check: Option<HealthCheck>,
 }
@@ -131,6 +135,15 @@ impl Service {
             max if max < message_queue_limit => return Err(wrong("message_queue_max", &max)),
             max => max,
         };
+        let program = match spec.program {
+            None => None,
+            Some(program) => Some(
+                solo_api::program_from_cell(program).ok_or_else(|| wrong("program", &"unknown"))?,
+            ),
+        };
+        if (kind == ServiceKind::Process) != program.is_some() {
+            return Err(wrong("program", &spec.kind));
+        }
         restart.validate().map_err(|problem| wrong("restart", &problem.cause))?;
         if spec.artifact_path.is_empty() {
             return Err(wrong("artifact_path", &""));
@@ -158,6 +171,7 @@ impl Service {
             arguments: spec.arguments,
             environment: spec.environment.into_iter().collect(),
             grants: Grants::new(rights_by_name(spec.grants)),
+            program,
             health_check: spec.health_check.map(|check| HealthCheck {
                 function: check.function,
                 interval: Duration::from_millis(check.interval_ms.max(1)),
@@ -165,6 +179,12 @@ impl Service {
                 failures_max: check.failures_max.max(1),
             }),
         })
+    }
+
+    /// Whether its instances take messages.
+    pub(crate) fn takes_messages(&self) -> bool {
+        let interface = self.program.as_ref().map(|program| program.interface);
+        self.kind != ServiceKind::Command && interface != Some(Interface::None)
     }
 
     /// Bounds of the mailbox of an instance. Where limits throttle, the threshold is the bound.

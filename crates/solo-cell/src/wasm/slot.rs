@@ -39,6 +39,10 @@ pub(crate) struct Figures {
     pub(crate) memory_bytes: AtomicU64,
     /// Host-side memory that it asked for beside its mailbox: payloads of timers.
     pub(crate) host_bytes: AtomicU64,
+    /// Processor time that was taken outside of this cell, by an external program.
+    pub(crate) outside_us: AtomicU64,
+    /// Time that a quota kept that program from running.
+    pub(crate) outside_throttled_us: AtomicU64,
     /// Calls and sends that were finished.
     pub(crate) handled: AtomicU64,
     /// Of these, how many failed.

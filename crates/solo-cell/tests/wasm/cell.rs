@@ -70,7 +70,11 @@ impl TestCell {
     pub(crate) async fn start(instances: u32) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         let socket = dir.path().join("cell.sock");
-        let options = WasmCellOptions { cell: "wasm-test".to_owned(), socket: socket.clone() };
+        let options = WasmCellOptions {
+            cell: "wasm-test".to_owned(),
+            socket: socket.clone(),
+            programs: "/nowhere".into(),
+        };
         std::thread::spawn(move || {
             run_with(options, RunLimits { instances }).expect("the cell runs");
         });

@@ -421,6 +421,7 @@ fn message_error(failure: Failure) -> MessageError {
         | Reason::StartupTimeout
         | Reason::UnknownImport
         | Reason::ArtifactUnusable
+        | Reason::NotExecutable
         | Reason::CellFull => MessageError::Unavailable(failure.message),
     }
 }

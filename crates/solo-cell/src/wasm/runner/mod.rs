@@ -7,6 +7,7 @@ mod component;
 mod module;
 mod program;
 
+use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
 use solo_actor::current;
@@ -18,6 +19,7 @@ use super::artifact::Artifact;
 use super::cell::Cell;
 use super::failure::{Failure, Fault, Reason};
 use super::message::{Answer, Chain, Down, Input};
+use super::process::ProcessGuest;
 use super::route::Routes;
 use super::slot::{Slot, StopReason};
 use component::ComponentGuest;
@@ -55,6 +57,8 @@ pub(crate) struct Parts {
     pub(crate) routes: Arc<Routes>,
     /// What starts its children.
     pub(crate) cell: Weak<Cell>,
+    /// Where the sockets of external programs are.
+    pub(crate) programs: PathBuf,
     /// Counts up from 1 within the slot.
     pub(crate) incarnation: u64,
 }
@@ -70,6 +74,8 @@ pub(crate) enum Guest {
     Module(Box<ModuleGuest>),
     /// Runs to completion.
     Program(Box<Program>),
+    /// An external program.
+    Process(Box<ProcessGuest>),
 }
 
 impl Guest {
@@ -82,6 +88,7 @@ impl Guest {
         Ok(match kind {
             ServiceKind::Command => Self::Program(Box::new(Program::start(parts).await?)),
             ServiceKind::Core => Self::Module(Box::new(ModuleGuest::start(parts).await?)),
+            ServiceKind::Process => Self::Process(Box::new(ProcessGuest::start(parts).await?)),
             ServiceKind::Handler | ServiceKind::Typed => {
                 let slot = Arc::clone(&parts.slot);
                 let guest = Box::new(ComponentGuest::start(parts).await?);
@@ -95,7 +102,7 @@ impl Guest {
     pub(crate) fn begin(&mut self, chain: Chain) {
         match self {
             Self::Component(guest) => guest.begin(chain),
-            Self::Module(_) | Self::Program(_) => {}
+            Self::Module(_) | Self::Program(_) | Self::Process(_) => {}
         }
     }
 
@@ -106,7 +113,7 @@ impl Guest {
     pub(crate) async fn down(&mut self, down: Down) -> Outcome {
         match self {
             Self::Component(guest) => guest.down(down).await,
-            Self::Module(_) | Self::Program(_) => Ok(Err(not_callable())),
+            Self::Module(_) | Self::Program(_) | Self::Process(_) => Ok(Err(not_callable())),
         }
     }
 
@@ -118,6 +125,7 @@ impl Guest {
         match self {
             Self::Component(guest) => guest.call(function, input).await,
             Self::Module(guest) => guest.call(function, input).await,
+            Self::Process(guest) => guest.call(function, input).await,
             Self::Program(_) => Ok(Err(not_callable())),
         }
     }
@@ -130,6 +138,7 @@ impl Guest {
         match self {
             Self::Component(guest) => guest.cast(function, input).await,
             Self::Module(guest) => guest.call(function, input).await,
+            Self::Process(guest) => guest.call(function, input).await,
             Self::Program(_) => Ok(Err(not_callable())),
         }
     }
@@ -142,6 +151,7 @@ impl Guest {
         match self {
             Self::Component(guest) => guest.health(function).await,
             Self::Module(guest) => guest.call(function, Input::None).await,
+            Self::Process(guest) => guest.health(function).await,
             Self::Program(_) => Ok(Err(not_callable())),
         }
     }
@@ -153,6 +163,7 @@ impl Guest {
     pub(crate) async fn terminate(&mut self, reason: StopReason) -> Result<(), Fault> {
         match self {
             Self::Component(guest) => guest.terminate(reason).await,
+            Self::Process(guest) => guest.terminate(reason).await,
             Self::Module(_) | Self::Program(_) => Ok(()),
         }
     }
@@ -173,8 +184,8 @@ pub(crate) fn check_cast(
             component::check_cast(artifact, kind, function, input)
         }
         ServiceKind::Core => module::prepare(artifact, function, input).map(drop),
-        // The slot says so.
-        ServiceKind::Command => Ok(()),
+        // The slot says so, or the program itself.
+        ServiceKind::Command | ServiceKind::Process => Ok(()),
     }
 }
 
