@@ -9,12 +9,13 @@ use std::io::Write as _;
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
+use std::time::Duration;
 
 use clap::{Args, Parser, ValueEnum};
 use solo_heart::protocol::descriptors::GATEWAY_HTTP;
 use solo_sandbox::{
-    Access, EnterError, Entry, Filter, Holds, Identity, Layer, Level, Policy, ProcessLimits,
-    Sandbox,
+    Access, EnterError, Entry, Filter, Group, Groups, Holds, Identity, Layer, Level, Limits,
+    Policy, ProcessLimits, Sandbox, common_entries,
 };
 use solo_tls::TlsFiles;
 use tracing::error;
@@ -24,6 +25,15 @@ use crate::cli::{Failure, chain};
 
 /// Environment variable with the log filter of every process: `debug`, `solo_kernel=trace`, ...
 const LOG_VARIABLE: &str = "SOLO_LOG";
+
+/// For the control group of a cell on trial to be gone, which has ended.
+const TRIAL_WAIT: Duration = Duration::from_secs(1);
+
+/// Room of `/tmp` and of `/dev/shm` of a program, each. It counts as memory of the program.
+const SCRATCH_BYTES: u64 = 64 << 20;
+
+/// Where a wasm cell sees the sockets of the programs of its tenant.
+const PROGRAMS_PATH: &str = "/programs";
 
 /// The first arguments that are roles.
 const ROLES: [&str; 5] = ["kernel", "gateway", "cell", "trial", "audit-command"];
@@ -74,6 +84,16 @@ enum Role {
 
 /// Tries whether a cell of a kind can be shut in on this machine; `solo doctor` starts it.
 fn try_cell(kind: Kind, user: Option<u32>) -> Result<(), String> {
+    // Where the machine has no control groups for Solo, cells go without.
+    let groups = Groups::open(&format!("trial-{}", std::process::id())).ok();
+    let tried = try_in(groups.as_ref(), kind, user);
+    let removed = groups.map_or(Ok(()), |groups| groups.remove(TRIAL_WAIT));
+    tried.and(removed.map_err(told))
+}
+
+fn try_in(groups: Option<&Groups>, kind: Kind, user: Option<u32>) -> Result<(), String> {
+    let group = groups.map(|groups| groups.create("cell", &Limits::default()));
+    let group = group.transpose().map_err(told)?;
     solo_sandbox::own_namespaces().map_err(told)?;
     let kind = kind.to_possible_value().ok_or("no kind")?.get_name().to_owned();
     let program = std::env::current_exe().map_err(told)?;
@@ -84,6 +104,9 @@ fn try_cell(kind: Kind, user: Option<u32>) -> Result<(), String> {
         .args(user.map(|user| format!("--user={user}")))
         .env(solo_heart::HEART_PID_VARIABLE, std::process::id().to_string())
         .stdin(alive);
+    for directory in group.iter().flat_map(Group::directories) {
+        command.arg("--group").arg(directory);
+    }
     let mut child = solo_sandbox::spawn_in_pid_namespace(command).map_err(told)?;
     let status = child.wait().map_err(told)?;
     drop(ours);
@@ -120,12 +143,26 @@ struct Room {
     /// What it may change
     #[arg(long)]
     write: Vec<PathBuf>,
+    /// The directories of the control group that it enters
+    #[arg(long)]
+    group: Vec<PathBuf>,
+    /// Where the sockets of external programs are
+    #[arg(long)]
+    programs: Option<PathBuf>,
     /// Layers that the operator does without
     #[arg(long, value_parser = layer)]
     without: Vec<Layer>,
 }
 
 impl Room {
+    /// Where the cell finds the sockets of external programs: the path of a socket must be short.
+    fn programs_inside(&self) -> PathBuf {
+        match &self.programs {
+            Some(path) if self.without.contains(&Layer::Root) => path.clone(),
+            _ => PROGRAMS_PATH.into(),
+        }
+    }
+
     fn shut_in(self) -> Result<Holds, String> {
         let entry = |path: PathBuf, access| Entry::Bind { at: path.clone(), from: path, access };
         let null = PathBuf::from("/dev/null");
@@ -133,11 +170,17 @@ impl Room {
             vec![Entry::Processes { at: "/proc".into() }, entry(null, Access::Device)];
         entries.extend(self.execute.into_iter().map(|path| entry(path, Access::Execute)));
         entries.extend(self.write.into_iter().map(|path| entry(path, Access::Write)));
+        entries.extend(self.programs.map(|from| Entry::Bind {
+            from,
+            at: PROGRAMS_PATH.into(),
+            access: Access::Read,
+        }));
         let sandbox = Sandbox {
             entries,
             identity: Identity { outside: self.user, ..Identity::default() },
             limits: ProcessLimits::default(),
             own_network: true,
+            groups: self.group,
             without: self.without.into_iter().collect(),
         };
         let refused = |error: EnterError| {
@@ -166,6 +209,7 @@ pub(crate) fn layer(name: &str) -> Result<Layer, String> {
 enum Kind {
     Wasm,
     Compiler,
+    Process,
 }
 
 /// Runs the role that the first argument names; nothing if it names none.
@@ -230,7 +274,8 @@ fn run(role: Role) -> Result<(), String> {
             std::io::stdout().write_all(&holds).map_err(told)
         }
         Role::Cell { kind: Kind::Wasm, id, socket, room, .. } => {
-            let options = solo_cell::wasm::WasmCellOptions { cell: id, socket };
+            let programs = room.programs_inside();
+            let options = solo_cell::wasm::WasmCellOptions { cell: id, socket, programs };
             let cell = solo_cell::wasm::WasmCell::prepare(options).map_err(told)?;
             room.shut_in()?;
             cell.run().map_err(told)
@@ -240,6 +285,13 @@ fn run(role: Role) -> Result<(), String> {
             let cell = solo_cell::compiler::CompilerCell::prepare(options).map_err(told)?;
             room.shut_in()?;
             cell.run().map_err(told)
+        }
+        Role::Cell { kind: Kind::Process, id, socket, room, .. } => {
+            let without = room.without.into_iter().collect();
+            let entries = common_entries(Identity::default(), SCRATCH_BYTES);
+            let groups = room.group;
+            let options = solo_process::Options { cell: id, socket, entries, groups, without };
+            solo_process::run(options).map_err(told)
         }
         // They are no children of the heart's: see above.
         Role::AuditCommand { .. } | Role::Trial { .. } => Ok(()),
@@ -303,8 +355,11 @@ mod tests {
             "solo gateway --home /h",
             "solo kernel --home /h --tls-cert /c --tls-key /k",
             "solo gateway --home /h --tls-cert /c --tls-key /k --tls-client-ca /a",
-            "solo cell wasm --id wasm-default --socket /h/run/cells/wasm-default.sock --user=1900000001 \
-             --execute /h/tenants/default/compiled",
+            "solo cell wasm --id wasm-default --socket /h/run/cells/wasm-default.sock \
+             --group /g/memory/solo-0/wasm-default --group /g/cpu/solo-0/wasm-default --user=1900000001 \
+             --programs /h/run/programs/wasm-default --execute /h/tenants/default/compiled",
+            "solo cell process --id process-1 --socket /h/run/cells/process-1.sock \
+             --group /g/cpu/solo-x/process-1 --without=landlock",
             "solo cell compiler --id compiler-1 --socket /h/run/cells/compiler-1.sock --write /h/w \
              --without=landlock --without=seccomp",
             "solo audit-command -- /bin/cat --help",

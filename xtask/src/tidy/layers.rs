@@ -7,7 +7,7 @@ use cargo_metadata::{DependencyKind, Metadata};
 use super::Findings;
 
 /// All crates of the workspace. A crate may depend on those below it only (`ARCHITECTURE.md`).
-const LAYERS: [&str; 17] = [
+const LAYERS: [&str; 18] = [
     "xtask",
     "solo-bench",
     "solo",
@@ -15,6 +15,7 @@ const LAYERS: [&str; 17] = [
     "solo-kernel",
     "solo-cell",
     "solo-heart",
+    "solo-process",
     "solo-audit",
     "solo-sandbox",
     "solo-api",

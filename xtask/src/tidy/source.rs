@@ -20,10 +20,17 @@ const FORBIDDEN: [(&str, &str); 4] = [
     ("#[ignore", "assert today's behaviour with a FIXME instead"),
 ];
 
-/// Directories whose code may start processes. Of Solo at work that is the heart alone; the report
-/// of the sandbox asks tools for their versions, the command line starts the heart.
-const SPAWNERS: [&str; 5] =
-    ["crates/solo-heart/", "crates/solo-sandbox/", "crates/solo/", "xtask/", "benches/"];
+/// Directories whose code may start processes. Of Solo at work that is the heart, and in its sandbox
+/// the init of a program; the report of the sandbox asks tools for their versions, the command line
+/// starts the heart.
+const SPAWNERS: [&str; 6] = [
+    "crates/solo-heart/",
+    "crates/solo-process/",
+    "crates/solo-sandbox/",
+    "crates/solo/",
+    "xtask/",
+    "benches/",
+];
 
 /// Endings of files that are read.
 const CHECKED: [&str; 14] = [

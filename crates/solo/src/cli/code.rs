@@ -27,12 +27,15 @@ const CHUNK_BYTES: usize = bounds::CHUNK_BYTES_MAX / 4;
 /// Which code.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct CodeFlags {
-    /// File with WebAssembly (component or module) or WAT; `-` for standard input
-    #[arg(value_name = "FILE", conflicts_with = "digest")]
+    /// File with WebAssembly (component or module), WAT or a program; `-` for standard input
+    #[arg(value_name = "FILE", conflicts_with_all = ["digest", "host_path"])]
     file: Option<PathBuf>,
     /// Digest of code that was stored before, instead of FILE
     #[arg(long, value_name = "DIGEST")]
     digest: Option<String>,
+    /// Program of the machine, by its absolute path, instead of FILE
+    #[arg(long, value_name = "PATH", conflicts_with = "digest")]
+    host_path: Option<String>,
     /// Form of the code [default: found out by its first bytes]
     #[arg(long, value_name = "FORMAT")]
     format: Option<FormatName>,
@@ -43,6 +46,7 @@ pub(crate) struct CodeFlags {
 enum FormatName {
     Wasm,
     Wat,
+    Program,
 }
 
 impl CodeFlags {
@@ -54,6 +58,10 @@ impl CodeFlags {
         client: &Client,
         service: &str,
     ) -> Result<Option<v1::Code>, Failure> {
+        if let Some(path) = &self.host_path {
+            let source = Some(v1::code::Source::HostPath(path.clone()));
+            return Ok(Some(v1::Code { source, format: v1::CodeFormat::Program as i32 }));
+        }
         let source = match (&self.file, &self.digest) {
             (None, None) => return Ok(None),
             (_, Some(digest)) => v1::code::Source::Digest(digest.clone()),
@@ -70,6 +78,7 @@ impl CodeFlags {
             None => v1::CodeFormat::Unspecified,
             Some(FormatName::Wasm) => v1::CodeFormat::Wasm,
             Some(FormatName::Wat) => v1::CodeFormat::Wat,
+            Some(FormatName::Program) => v1::CodeFormat::Program,
         };
         Ok(Some(v1::Code { source: Some(source), format: format as i32 }))
     }

@@ -9,6 +9,7 @@ use solo_gateway::json::DeployJson;
 use super::Failure;
 use super::code::CodeFlags;
 use super::context::{Context, answer};
+use super::program::ProgramFlags;
 use super::settings::{HealthFlags, LimitFlags, RestartFlags};
 use super::values::{capability, check_unique, milliseconds, number, pair, secret_reference};
 use crate::output::{Spinner, deploy_text};
@@ -57,6 +58,8 @@ pub(crate) struct Deploy {
     #[arg(long, value_name = "TIME", default_value = "120s", value_parser = milliseconds("timeout"))]
     timeout: u64,
     #[command(flatten)]
+    program: ProgramFlags,
+    #[command(flatten)]
     limits: LimitFlags,
     #[command(flatten)]
     restart: RestartFlags,
@@ -80,7 +83,10 @@ impl Deploy {
         let client = context.client().await?;
         let spinner = Spinner::start(context.output, format!("deploying {}", self.name));
         let code = self.code.message(&client, &self.name).await?.ok_or_else(|| {
-            Failure::usage("no code was named", "give a FILE, `-` for standard input, or --digest")
+            Failure::usage(
+                "no code was named",
+                "give a FILE, `-` for standard input, --digest or --host-path",
+            )
         })?;
         let request = client.request(self.message(code), deadline);
         let response = answer(deadline, client.grpc().deploy(request)).await?;
@@ -111,6 +117,7 @@ impl Deploy {
             environment: self.env.into_iter().collect(),
             dry_run: self.dry_run,
             idempotency_key: self.idempotency_key.unwrap_or_default(),
+            program: self.program.message(),
         }
     }
 }
@@ -147,7 +154,8 @@ mod tests {
              --backoff-max 1h --health check --health-interval 1s --health-timeout 10ms \
              --health-failures 9 --allow call,send,execute=service:counter --config a=b --label c=d \
              --secret password=db \
-             --env E=F --arg -x --tier system --dry-run --idempotency-key k",
+             --env E=F --arg -x --tier system --dry-run --idempotency-key k \
+             --interface http --port 80 --ready-http /up",
         );
         let limits = v1::Limits {
             max_processes: Some(2),
@@ -194,6 +202,13 @@ mod tests {
             environment: pair("E", "F"),
             dry_run: true,
             idempotency_key: "k".into(),
+            program: Some(v1::Program {
+                interface: v1::ProgramInterface::Http as i32,
+                port: Some(80),
+                ready: Some(v1::ProgramReadiness {
+                    when: Some(v1::program_readiness::When::HttpPath("/up".into())),
+                }),
+            }),
         };
         assert_eq!(request, expected);
     }

@@ -22,6 +22,7 @@ mod explain;
 mod failure;
 mod maps;
 mod node;
+mod program;
 mod public;
 mod secret;
 mod services;

@@ -147,6 +147,7 @@ fn heart_failure(error: &HeartError) -> Failure {
             ("CLIENT_CERTIFICATES_REQUIRED", ProblemKind::FailedPrecondition)
         }
         HeartError::Isolation(_) => ("ISOLATION_UNAVAILABLE", ProblemKind::FailedPrecondition),
+        HeartError::Groups(_) => ("UP_FAILED", ProblemKind::Internal),
         HeartError::Bind { .. } => ("ADDRESS_NOT_USABLE", ProblemKind::FailedPrecondition),
         HeartError::HomeTooLong { .. }
         | HeartError::HomeNotUtf8 { .. }

@@ -9,6 +9,7 @@ use solo_gateway::json::UpdateJson;
 use super::Failure;
 use super::code::CodeFlags;
 use super::context::{Context, answer};
+use super::program::ProgramFlags;
 use super::settings::{LimitFlags, RestartFlags};
 use super::values::{check_unique, milliseconds, number, pair, secret_reference};
 use crate::output::{Spinner, update_text};
@@ -44,6 +45,8 @@ pub(crate) struct Update {
     /// Time to wait for the answer
     #[arg(long, value_name = "TIME", default_value = "120s", value_parser = milliseconds("timeout"))]
     timeout: u64,
+    #[command(flatten)]
+    program: ProgramFlags,
     #[command(flatten)]
     limits: LimitFlags,
     #[command(flatten)]
@@ -96,6 +99,7 @@ impl Update {
             config: self.config.into_iter().collect(),
             secrets: replaces_secrets.then_some(v1::SecretReferences { references: self.secret }),
             idempotency_key: self.idempotency_key.unwrap_or_default(),
+            program: self.program.message(),
         }
     }
 }

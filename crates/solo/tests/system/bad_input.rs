@@ -90,7 +90,7 @@ async fn code_that_is_none() {
         r#"(component (import "evil:host/backdoor@1.0.0" (instance (export "open" (func)))))"#;
     for (name, code, reason) in [
         ("text", b"hello, world".to_vec(), "NOT_WASM"),
-        ("elf", b"\x7fELF\x02\x01\x01\0".to_vec(), "NOT_WASM"),
+        ("elf", b"\x7fELF\x02\x01\x01\0".to_vec(), "NOT_EXECUTABLE"),
         ("truncated", component[..component.len() / 2].to_vec(), "INVALID_WASM"),
         ("header", b"\0asm".to_vec(), "INVALID_WASM"),
         ("flipped", flip(&component), "INVALID_WASM"),

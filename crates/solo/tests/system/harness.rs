@@ -244,6 +244,23 @@ impl Solo {
         pids
     }
 
+    /// All processes that the heart, or what it started, has started.
+    pub(crate) fn descendants(&self) -> Vec<i32> {
+        let mut found = vec![self.heart_pid()];
+        let mut next = 0;
+        while let Some(parent) = found.get(next) {
+            let tasks = std::fs::read_dir(format!("/proc/{parent}/task"));
+            for task in tasks.into_iter().flatten().flatten() {
+                // One may end meanwhile.
+                let children = std::fs::read_to_string(task.path().join("children"));
+                let children = children.unwrap_or_default();
+                found.extend(children.split_whitespace().filter_map(|pid| pid.parse::<i32>().ok()));
+            }
+            next += 1;
+        }
+        found
+    }
+
     /// Ends Solo as an operator does, and checks that nothing is left.
     pub(crate) async fn down(mut self) {
         let processes = self.processes();
@@ -310,6 +327,9 @@ impl Drop for Solo {
             // All other processes end with the heart.
             let _gone = heart.kill();
             let _gone = heart.wait();
+            // No next heart removes its control groups.
+            let groups = solo_sandbox::Groups::open(&solo_heart::control_group_name(self.home()));
+            let _gone = groups.map(|groups| groups.remove(Duration::from_secs(2)));
         }
     }
 }

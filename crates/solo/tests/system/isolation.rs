@@ -2,8 +2,13 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
 
-use crate::harness::{Requests, Solo, deploy, guest_bytes};
+use solo_heart::control_group_name;
+use solo_sandbox::Groups;
+
+use crate::harness::{Requests, Solo, deploy, eventually, guest_bytes};
 use crate::tenants::token_of;
 
 /// What `/proc/PID/status` says of a process.
@@ -56,6 +61,7 @@ async fn every_cell_is_shut_in() {
         let user: u32 = ids.first().expect("a user").parse().expect("a number");
         assert!(ids.len() == 1 && user >= 1_900_000_000, "{cell}: {ids:?}");
         users.insert(user);
+        check_group(&solo, pid, cell);
         for kind in ["user", "pid", "mnt", "ipc", "uts", "net", "cgroup"] {
             let of = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/{kind}")).expect(kind);
             assert_ne!(of(&pid.to_string()), of("self"), "{cell}: {kind}");
@@ -75,7 +81,33 @@ async fn every_cell_is_shut_in() {
     assert_eq!(other, [Path::new("/dev/null")], "{wasm:?}");
     let compiler = files(solo.pid("cells/compiler-0").await);
     assert_eq!(compiler, BTreeSet::from([PathBuf::from("/dev/null")]));
+    let home = solo.home().to_owned();
     solo.down().await;
+    assert_eq!(groups(&home), Vec::<PathBuf>::new(), "the heart removes them");
+}
+
+/// Where this machine has control groups for Solo, a cell is in its own, in each hierarchy; else in none.
+fn check_group(solo: &Solo, pid: i32, cell: &str) {
+    let path = format!("/solo-{}/{cell}", control_group_name(solo.home()));
+    let own = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("it lives");
+    let entered = own.lines().filter(|line| line.ends_with(&path)).count();
+    let there = groups(solo.home()).iter().filter(|group| group.ends_with(&path[1..])).count();
+    assert_eq!(entered, there, "{cell}: {own}");
+    match Groups::open(&format!("test-{}", std::process::id())) {
+        Ok(groups) => {
+            groups.remove(Duration::from_secs(1)).expect("removed");
+            assert!(entered > 0, "{cell}: {own}");
+        }
+        Err(error) => assert!(!error.remedy().is_empty(), "{error}"),
+    }
+}
+
+/// Directories of control groups on this machine that are a home's, or below those.
+fn groups(home: &Path) -> Vec<PathBuf> {
+    let path = format!("*/solo-{}*", control_group_name(home));
+    let find = Command::new("find").args(["/sys/fs/cgroup", "-type", "d", "-path", &path]).output();
+    let found = String::from_utf8(find.expect("find runs").stdout).expect("text");
+    found.lines().map(PathBuf::from).collect()
 }
 
 /// P3: tenants' cells show their own tenant's code only, and no compiler goes from one tenant to the next.
@@ -100,6 +132,40 @@ async fn what_is_one_tenants_no_other_cell_sees() {
     assert_eq!(second.len(), 2);
     assert_eq!(solo.pid("cells/compiler-0").await, first, "the owner's is as it was");
     solo.down().await;
+}
+
+/// C3: each cell is in a control group of its own, of which nothing is left; also after a kill of the heart.
+#[tokio::test]
+async fn every_cell_is_in_a_control_group() {
+    let mut solo = Solo::start().await;
+    solo.answering().await;
+    let groups = |pid: i32| {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).expect("it lives");
+        let of = |line: &str| Some(line.rsplit_once(":/")?.1.to_owned());
+        let all: BTreeSet<String> = text.lines().filter_map(of).collect();
+        all.into_iter().find(|group| group.contains("solo-"))
+    };
+    let mut seen = BTreeSet::new();
+    for cell in ["wasm-default", "compiler-0", "process-1"] {
+        let pid = solo.pid(&format!("cells/{cell}")).await;
+        let group = eventually("it is in its group", || async { groups(pid) }).await;
+        assert!(group.ends_with(&format!("/{cell}")), "{group}");
+        seen.insert(group);
+    }
+    assert_eq!(seen.len(), 3);
+    let place =
+        seen.first().and_then(|group| group.rsplit_once('/')).expect("a place").0.to_owned();
+    let left = || {
+        let mounts = std::fs::read_dir("/sys/fs/cgroup").expect("control groups").flatten();
+        let places = mounts.map(|mount| mount.path().join(&place)).filter(|path| path.exists());
+        places.collect::<Vec<_>>()
+    };
+    assert!(!left().is_empty(), "{place}");
+    solo.kill_heart().await;
+    solo.up().await;
+    solo.answering().await;
+    solo.down().await;
+    assert_eq!(left(), Vec::<PathBuf>::new());
 }
 
 /// C3, R3: an ordinary user's cells are shut in like root's, but for users of their own.

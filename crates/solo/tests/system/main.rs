@@ -21,6 +21,7 @@ mod matrix;
 mod model;
 mod observing;
 mod operations;
+mod programs;
 mod secrets;
 mod sinks;
 mod survival;
