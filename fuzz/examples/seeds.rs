@@ -152,7 +152,36 @@ fn messages_of_services() -> Vec<(&'static str, u8, Vec<u8>)> {
         secrets: Some(v1::SecretReferences { references: vec![secret] }),
         ..Default::default()
     };
-    vec![("deploy", 0, deploy.encode_to_vec()), ("update", 1, update.encode_to_vec())]
+    let program = v1::DeployRequest {
+        name: "web".into(),
+        code: Some(v1::Code {
+            source: Some(v1::code::Source::HostPath("/usr/bin/python3".into())),
+            format: v1::CodeFormat::Program.into(),
+        }),
+        program: Some(v1::Program {
+            interface: v1::ProgramInterface::Http.into(),
+            port: Some(8080),
+            ready: Some(v1::ProgramReadiness {
+                when: Some(v1::program_readiness::When::HttpPath("/health".into())),
+            }),
+        }),
+        mounts: vec![
+            v1::Mount {
+                what: Some(v1::mount::What::Volume(v1::VolumeMount {
+                    volume: "data".into(),
+                    at: "/var/lib/data".into(),
+                    read_only: true,
+                })),
+            },
+            v1::Mount { what: Some(v1::mount::What::Device("gpu".into())) },
+        ],
+        ..Default::default()
+    };
+    vec![
+        ("deploy", 0, deploy.encode_to_vec()),
+        ("deploy_program", 0, program.encode_to_vec()),
+        ("update", 1, update.encode_to_vec()),
+    ]
 }
 
 fn messages_of_cells() -> Vec<(&'static str, u8, Vec<u8>)> {

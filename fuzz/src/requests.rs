@@ -7,15 +7,18 @@
 use std::collections::BTreeMap;
 
 use prost::Message;
-use solo_api::{CodeSource, DeploySpec, UpdateSpec, cell, v1};
+use solo_api::{CodeSource, DeploySpec, PROGRAM_FORMAT, UpdateSpec, cell, v1};
 use solo_capability::{Capability, GrantId, Object, Principal};
 use solo_types::{
-    Limits, Problem, RestartPolicy, SecretName, SecretReference, ServiceId, ServiceName, TraceId,
-    bounds,
+    Limits, Mount, Problem, Program, RestartPolicy, SecretName, SecretReference, ServiceId,
+    ServiceName, TraceId, bounds,
 };
 
 /// Bytes of a status: common clients take 8 to 16 KiB of headers.
 const STATUS_BYTES_MAX: usize = 8 << 10;
+
+/// Bytes of a path of the machine.
+const HOST_PATH_BYTES_MAX: usize = 4096;
 
 /// Takes any bytes.
 pub fn check(bytes: &[u8]) {
@@ -50,6 +53,8 @@ fn within(spec: &DeploySpec) {
     assert!(spec.grants.iter().all(|grant| !grant.rights.is_empty()));
     name(spec.name.as_str());
     code(&spec.code);
+    spec.program.iter().for_each(program);
+    mounts(&spec.mounts);
     assert_eq!(spec.limits.validate(), Ok(()));
     assert_eq!(spec.restart.validate(), Ok(()));
     config(&spec.config);
@@ -83,6 +88,8 @@ fn update(bytes: &[u8]) {
     let UpdateSpec { name: service, code: new, replicas, idempotency_key, .. } = &spec;
     name(service.as_str());
     new.iter().for_each(code);
+    spec.program.iter().for_each(program);
+    spec.mounts.iter().for_each(|all| mounts(all));
     assert!(replicas.is_none_or(|replicas| (1..=bounds::REPLICAS_MAX).contains(&replicas)));
     assert!(idempotency_key.len() <= bounds::IDEMPOTENCY_KEY_BYTES_MAX);
     spec.config.iter().for_each(config);
@@ -247,8 +254,39 @@ fn code(code: &CodeSource) {
             assert_eq!(digest.to_string().parse().as_ref(), Ok(digest));
             format
         }
+        // A path that says where it leads, and goes into a string of C.
+        CodeSource::Host { path } => {
+            assert!(path.starts_with('/') && path.len() <= HOST_PATH_BYTES_MAX);
+            assert!(path[1..].split('/').all(|part| !["", ".", ".."].contains(&part)), "{path:?}");
+            assert!(!path.contains('\0'));
+            &PROGRAM_FORMAT
+        }
     };
-    assert!(["", "wasm", "wat"].contains(format));
+    assert!(["", "wasm", "wat", PROGRAM_FORMAT].contains(format));
+}
+
+/// What is given to programs: never in place of what is Solo's, nor of each other.
+fn mounts(mounts: &[Mount]) {
+    assert_eq!(Mount::validate(mounts), Ok(()));
+    let read = solo_api::mounts(solo_api::mount_messages(mounts));
+    assert_eq!(read.as_deref(), Ok(mounts));
+    let volumes = mounts.iter().filter_map(|mount| match mount {
+        Mount::Volume { at, .. } => Some(at),
+        Mount::Device { .. } => None,
+    });
+    for at in volumes {
+        assert!(at.starts_with('/') && !at.contains('\0'), "{at:?}");
+        assert!(at[1..].split('/').all(|part| !["", ".", ".."].contains(&part)), "{at:?}");
+        let first = at[1..].split('/').next();
+        assert!(!["app", "dev", "proc", "sys", "tmp"].map(Some).contains(&first), "{at:?}");
+    }
+}
+
+/// What is said of a program reaches its cell as it was said.
+fn program(program: &Program) {
+    assert_eq!(program.validate(), Ok(()));
+    let read = solo_api::program_from_cell(solo_api::cell_program(program));
+    assert_eq!(read, Some(Program { host_path: None, ..program.clone() }));
 }
 
 fn config(config: &BTreeMap<String, String>) {
