@@ -20,8 +20,8 @@ mod tools;
 
 pub use confine::{ConfineError, Level, confine_self};
 pub use enter::{
-    Access, Action, EnterError, Entry, Holding, Holds, Identity, Layer, Prepared, ProcessLimits,
-    Sandbox, common_entries,
+    Access, Action, EnterError, Entry, Files, Holding, Holds, Identity, Layer, Prepared,
+    ProcessLimits, Sandbox, common_entries,
 };
 pub use filter::{Filter, FilterError, Policy, RuleError};
 pub use groups::{Group, GroupError, Groups, Limits, Usage, Watch};

@@ -31,6 +31,8 @@ use crate::{Filter, Policy};
 pub(crate) use capabilities::{can_administer, pass_on};
 
 pub use error::{Action, EnterError};
+pub use landlock::Files;
+use landlock::Places;
 pub use layer::{Holding, Holds, Layer};
 pub use limits::ProcessLimits;
 use root::Root;
@@ -49,6 +51,20 @@ pub struct Prepared {
     root: Option<Root>,
     /// How many entries the root has already.
     made: usize,
+}
+
+impl Prepared {
+    /// Makes more entries, that are known by now. They come behind those that it was prepared with.
+    ///
+    /// # Errors
+    /// [`EnterError`]; the process must end then.
+    pub fn add(&mut self, entries: &[Entry]) -> Result<(), EnterError> {
+        if let Some(root) = &self.root {
+            root.put(entries)?;
+        }
+        self.made += entries.len();
+        Ok(())
+    }
 }
 
 /// A sandbox to be.
@@ -171,7 +187,9 @@ impl Sandbox {
         if self.without.contains(&Layer::Landlock) {
             return Ok(());
         }
-        landlock::restrict(&self.entries)
+        let places =
+            if self.without.contains(&Layer::Root) { Places::OfTheMachine } else { Places::Own };
+        landlock::restrict(&self.entries, places)
     }
 
     /// Restricts this thread, and what it starts, to the system calls of `policy`. The last layer: the

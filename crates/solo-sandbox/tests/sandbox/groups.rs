@@ -33,14 +33,14 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const MIB: u64 = 1 << 20;
 
 /// Groups of a test, gone with it.
-struct Node {
+pub(crate) struct Node {
     groups: Option<Groups>,
     name: String,
 }
 
 impl Node {
     /// None where there are no groups to be had, which is checked to be said.
-    fn new() -> Option<Self> {
+    pub(crate) fn new() -> Option<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("test-{}-{count}", std::process::id());
@@ -64,12 +64,12 @@ impl Node {
         self.groups.as_ref().expect("until the end")
     }
 
-    fn create(&self, limits: &Limits) -> Group {
+    pub(crate) fn create(&self, limits: &Limits) -> Group {
         self.groups().create("cell", limits).expect("made")
     }
 
     /// Ends in order, and checks that nothing is left anywhere.
-    fn end(mut self) {
+    pub(crate) fn end(mut self) {
         self.groups.take().expect("until the end").remove(PATIENCE).expect("removed");
         let find = Command::new("find")
             .args(["/sys/fs/cgroup", "-name"])

@@ -2,10 +2,14 @@
 //! namespace, enters, and becomes the command.
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, Output, Stdio};
+use std::sync::Arc;
 
+use rustix::thread::{capabilities, configure_capability_in_ambient_set, set_capabilities};
 use solo_sandbox::{
     Access, Entry, Holding, Identity, Layer, Policy, ProcessLimits, Sandbox, common_entries,
     spawn_in_pid_namespace,
@@ -19,6 +23,12 @@ const BINDS: &str = "SOLO_TEST_BINDS";
 
 /// The directories of its control group, one a line.
 const GROUPS: &str = "SOLO_TEST_GROUPS";
+
+/// Processes of its user and bytes of a file, at most; `-`: no limit.
+const LIMITS: &str = "SOLO_TEST_LIMITS";
+
+/// Set: before it restricts files it says that it has entered, and waits for its input to end.
+const PAUSED: &str = "SOLO_TEST_PAUSED";
 
 /// The command, one word a line.
 const COMMAND: &str = "SOLO_TEST_COMMAND";
@@ -35,6 +45,16 @@ pub(crate) struct Inside {
     pub(crate) binds: Vec<(PathBuf, PathBuf, bool)>,
     /// The directories of the control group that it enters.
     pub(crate) groups: Vec<PathBuf>,
+    /// How many processes its user may have.
+    pub(crate) processes: Option<u64>,
+    /// How large a file may become.
+    pub(crate) file_bytes: Option<u64>,
+    /// Its input, also its terminal.
+    pub(crate) input: Option<Arc<File>>,
+    /// It stops where its root is made and Landlock is not in force: says a line, waits for its input to end.
+    pub(crate) paused: bool,
+    /// A copy of this program to enter with; else itself.
+    pub(crate) host: Option<PathBuf>,
 }
 
 impl Inside {
@@ -52,17 +72,24 @@ impl Inside {
             .map(|(from, at, write)| format!("{} {} {write}", from.display(), at.display()))
             .collect();
         let groups: Vec<_> = self.groups.iter().map(|path| path.to_str().expect("text")).collect();
-        let mut command = Command::new(std::env::current_exe().expect("a path"));
+        let limit = |limit: Option<u64>| limit.map_or("-".to_owned(), |limit| limit.to_string());
+        let limits = format!("{} {}", limit(self.processes), limit(self.file_bytes));
+        let own = || std::env::current_exe().expect("a path");
+        let input = self.input.as_ref().map(|file| file.try_clone().expect("a descriptor"));
+        let silence = if self.paused { Stdio::piped } else { Stdio::null };
+        let mut command = Command::new(self.host.clone().unwrap_or_else(own));
         command
             .env(WITHOUT, without.join(" "))
             .env(BINDS, binds.join("\n"))
             .env(GROUPS, groups.join("\n"))
+            .env(LIMITS, limits)
+            .env(PAUSED, if self.paused { "yes" } else { "" })
             .env(COMMAND, words.join("\n"))
-            .stdin(Stdio::null())
+            .stdin(input.map_or_else(silence, Stdio::from))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
         let child = if self.without.contains(&Layer::PidNamespace) {
-            command.spawn()
+            spawn_with_capabilities(command)
         } else {
             spawn_in_pid_namespace(command)
         };
@@ -78,8 +105,36 @@ impl Inside {
     }
 }
 
+/// Spawns as [`spawn_in_pid_namespace`] does, but in no namespace: with the capabilities of this process,
+/// also if they are those of a user namespace.
+fn spawn_with_capabilities(mut command: Command) -> io::Result<Child> {
+    if nix::unistd::geteuid().is_root() {
+        return command.spawn();
+    }
+    // A thread of its own: nobody else starts anything with capabilities.
+    let parent = move || {
+        let mut sets = capabilities(None)?;
+        sets.inheritable = sets.permitted;
+        set_capabilities(None, sets)?;
+        for one in sets.permitted.iter() {
+            configure_capability_in_ambient_set(one, true)?;
+        }
+        command.spawn()
+    };
+    std::thread::spawn(parent).join().expect("a thread")
+}
+
 pub(crate) fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// Lets the test do something outside, if it asked for that.
+#[expect(clippy::print_stdout, reason = "what the test waits for")]
+fn pause() {
+    if std::env::var(PAUSED).is_ok_and(|paused| !paused.is_empty()) {
+        println!("entered");
+        io::copy(&mut io::stdin(), &mut io::sink()).expect("read");
+    }
 }
 
 #[expect(clippy::print_stderr, reason = "what the parent shows if a test fails")]
@@ -105,10 +160,13 @@ pub(crate) fn become_command() -> Option<ExitCode> {
         let access = if write == "true" { Access::Write } else { Access::Execute };
         entries.push(Entry::Bind { from, at, access });
     }
+    let mut limits =
+        variable(LIMITS).split(' ').map(|limit| limit.parse().ok()).collect::<Vec<_>>();
+    let (file_bytes, processes) = (limits.pop().flatten(), limits.pop().flatten());
     let sandbox = Sandbox {
         entries,
         identity,
-        limits: ProcessLimits::default(),
+        limits: ProcessLimits { processes, file_bytes, ..ProcessLimits::default() },
         own_network: true,
         groups: variable(GROUPS).lines().map(PathBuf::from).collect(),
         without,
@@ -123,6 +181,7 @@ pub(crate) fn become_command() -> Option<ExitCode> {
     let entered = sandbox
         .enter()
         .map(|holds| assert_eq!(holds.of(Layer::ControlGroup), group))
+        .inspect(|()| pause())
         .and_then(|()| sandbox.restrict_files())
         .and_then(|()| sandbox.restrict_calls(Policy::Program));
     if let Err(error) = entered {

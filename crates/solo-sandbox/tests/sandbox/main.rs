@@ -12,11 +12,16 @@ use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Trial, run};
 
+#[expect(clippy::print_stderr, reason = "what a reader of failed tests needs")]
 fn main() -> ExitCode {
-    if let Some(never) = inside::become_command() {
+    if let Some(never) = inside::become_command().or_else(escapes::become_interpreter) {
         return never;
     }
-    let tests = view::TESTS.iter().chain(escapes::TESTS).chain(groups::TESTS);
+    if let Err(error) = solo_sandbox::own_namespaces() {
+        // Who is not root and may not have them: each test says what it lacks.
+        eprintln!("{error}");
+    }
+    let tests = view::TESTS.iter().chain(escapes::tests()).chain(groups::TESTS);
     let trials = tests.map(|(name, test)| {
         Trial::test(*name, || {
             test();
