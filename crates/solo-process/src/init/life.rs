@@ -43,7 +43,7 @@ pub(super) struct Life {
     began: Instant,
     used_before: Used,
     /// Counted in the control group when it began.
-    pub(super) oom_kills_before: u64,
+    pub(super) before: Counted,
     /// How the program itself ended; its tree may still be ending.
     how: Option<How>,
     /// Set when nothing is left.
@@ -70,7 +70,7 @@ impl Life {
             known,
             began,
             used_before,
-            oom_kills_before: 0,
+            before: Counted::default(),
             how: None,
             end: None,
         }
@@ -154,12 +154,16 @@ impl Life {
             return None;
         }
         let used = Used::by_ended();
+        let counted = Counted::now(watch);
         self.end = Some(Exited {
             how: self.how,
             user_micros: used.user_micros.saturating_sub(self.used_before.user_micros),
             system_micros: used.system_micros.saturating_sub(self.used_before.system_micros),
             max_rss_bytes: used.max_rss_bytes,
-            oom_kills: oom_kills(watch).saturating_sub(self.oom_kills_before),
+            oom_kills: counted.oom_kills.saturating_sub(self.before.oom_kills),
+            processes_refused: counted
+                .processes_refused
+                .saturating_sub(self.before.processes_refused),
         });
         self.end
     }
@@ -189,9 +193,22 @@ impl Life {
     }
 }
 
-/// Processes that were ended for want of memory, in all lives.
-pub(super) fn oom_kills(watch: Option<&Watch>) -> u64 {
-    watch.map_or(0, |watch| watch.usage().oom_kills)
+/// What a control group counts over all lives.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Counted {
+    /// Processes that were ended for want of memory.
+    oom_kills: u64,
+    /// Processes that were not started.
+    processes_refused: u64,
+}
+
+impl Counted {
+    pub(super) fn now(watch: Option<&Watch>) -> Self {
+        watch.map_or_else(Self::default, |watch| {
+            let usage = watch.usage();
+            Self { oom_kills: usage.oom_kills, processes_refused: usage.processes_refused }
+        })
+    }
 }
 
 fn how(status: WaitStatus) -> How {

@@ -83,6 +83,8 @@ struct Init {
 enum Stage {
     Prepared {
         prepared: Prepared,
+        /// What is in its root.
+        entries: Vec<Entry>,
         null: File,
         oom: Oom,
     },
@@ -114,6 +116,7 @@ impl Init {
         // Its file is the machine's, and the right to change it goes with the rest.
         let oom = Oom::prepare();
         let prepared = sandbox.prepare()?;
+        let entries = sandbox.entries;
         if !options.without.contains(&Layer::NetworkNamespace) {
             // All ports of a network of its own are its own. Where this cannot be said, those below 1024
             // are root's, that is, nobody's.
@@ -125,7 +128,7 @@ impl Init {
         }
         let control = Door::bind(&options.socket, 0o600)
             .map_err(ProcessError::file("listen on", &options.socket))?;
-        let stage = Stage::Prepared { prepared, null, oom };
+        let stage = Stage::Prepared { prepared, entries, null, oom };
         Ok(Self { options, signals, control, kernel: geteuid(), stage })
     }
 
@@ -186,14 +189,8 @@ impl Init {
     fn answer(&mut self, ask: Option<Ask>) -> (Tell, Option<ProcessError>) {
         match ask {
             Some(Ask::Hello(_)) => (Tell::Identity(self.identity()), None),
-            Some(Ask::Seal(seal)) => match self.seal(seal) {
-                Ok(sealed) => (Tell::Sealed(sealed), None),
-                Err(error) => {
-                    // What is wrong with a request changes nothing; any other failure is the end.
-                    let ends = !matches!(error, ProcessError::Request(_));
-                    (Tell::Failed(failure(&error)), ends.then_some(error))
-                }
-            },
+            Some(Ask::Prepare(prepare)) => told(self.add(prepare), Tell::Prepared),
+            Some(Ask::Seal(seal)) => told(self.seal(seal), Tell::Sealed),
             None => (Tell::Failed(failure(&ProcessError::Request("an unknown request"))), None),
         }
     }
@@ -206,15 +203,26 @@ impl Init {
         messages::Identity { version: VERSION, cell: self.options.cell.clone(), sealed }
     }
 
-    fn seal(&mut self, seal: Seal) -> Result<Sealed, ProcessError> {
-        if !matches!(self.stage, Stage::Prepared { .. }) {
+    /// Makes more of the root.
+    fn add(&mut self, prepare: messages::Prepare) -> Result<messages::Done, ProcessError> {
+        let Stage::Prepared { prepared, entries, .. } = &mut self.stage else {
             return Err(ProcessError::Request("it is sealed already"));
-        }
+        };
+        let more = seal::places(prepare.entries, entries.len())?;
+        prepared.add(&more)?;
+        entries.extend(more);
+        Ok(messages::Done {})
+    }
+
+    fn seal(&mut self, seal: Seal) -> Result<Sealed, ProcessError> {
+        let Stage::Prepared { entries, .. } = &self.stage else {
+            return Err(ProcessError::Request("it is sealed already"));
+        };
         let instance = seal.instance.clone();
         let socket = PathBuf::from(&seal.program_socket);
         let limits = seal.group_limits.unwrap_or_default();
-        let sandbox = seal::read(seal, &self.options)?;
-        let Stage::Prepared { prepared, null, oom } =
+        let sandbox = seal::read(seal, entries, &self.options)?;
+        let Stage::Prepared { prepared, null, oom, .. } =
             std::mem::replace(&mut self.stage, Stage::Failed)
         else {
             return Err(ProcessError::Request("it is sealed already"));
@@ -228,6 +236,20 @@ impl Init {
             host: Box::new(Host::new(instance, door, (null, oom), sandbox.entries, watch)),
         };
         Ok(sealed)
+    }
+}
+
+/// What is wrong with a request changes nothing; any other failure is the end.
+fn told<T>(
+    done: Result<T, ProcessError>,
+    tell: impl Fn(T) -> Tell,
+) -> (Tell, Option<ProcessError>) {
+    match done {
+        Ok(done) => (tell(done), None),
+        Err(error) => {
+            let ends = !matches!(error, ProcessError::Request(_));
+            (Tell::Failed(failure(&error)), ends.then_some(error))
+        }
     }
 }
 

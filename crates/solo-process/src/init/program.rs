@@ -12,7 +12,7 @@ use solo_sandbox::{Entry, Watch};
 
 use super::connect::{Connects, NoConnection, Outcome};
 use super::door::{Door, REQUESTS_AT_ONCE};
-use super::life::{Life, oom_kills};
+use super::life::{Counted, Life};
 use super::oom::Oom;
 use super::start::{Refusal, start};
 use super::{scratch, usage};
@@ -221,9 +221,9 @@ impl Host {
             scratch::empty(place)
                 .map_err(|error| Refusal::system("scratch", place.display(), &error))?;
         }
-        let oom_kills_before = oom_kills(self.watch.as_ref());
+        let before = Counted::now(self.watch.as_ref());
         let mut life = start(asked, &self.null, &self.oom)?;
-        life.oom_kills_before = oom_kills_before;
+        life.before = before;
         let handed = life.streams()?;
         let started = Started { pid: life.pid(), micros: micros(began.elapsed()) };
         self.life = Some(life);

@@ -12,7 +12,7 @@ use solo_sandbox::{
 
 use super::{OWN_DIRECTORY, Options, ProcessError};
 use crate::init::door::Door;
-use crate::wire::messages::{GroupLimits, LayerHolding, Seal};
+use crate::wire::messages::{self, GroupLimits, LayerHolding, Seal};
 use crate::wire::read_entry;
 
 /// Entries of a root; a service has some dozens.
@@ -38,21 +38,32 @@ pub(super) fn first(common: &[Entry]) -> Vec<Entry> {
     common.iter().cloned().chain([own]).collect()
 }
 
+/// Entries as a request names them, of a root that has `made` of them.
+pub(super) fn places(
+    entries: Vec<messages::Entry>,
+    made: usize,
+) -> Result<Vec<Entry>, ProcessError> {
+    let wrong = ProcessError::Request;
+    if entries.len().saturating_add(made) > ENTRIES_MAX {
+        return Err(wrong("too many entries"));
+    }
+    let entries = entries.into_iter().map(read_entry).collect::<Option<Vec<_>>>();
+    let entries = entries.ok_or(wrong("an unknown kind of entry"))?;
+    if !entries.iter().all(|entry| is_place(entry.at())) {
+        return Err(wrong("an entry at a place that is none"));
+    }
+    Ok(entries)
+}
+
 /// The sandbox that is asked for.
-pub(super) fn read(seal: Seal, options: &Options) -> Result<Sandbox, ProcessError> {
+/// `made`: what is in its root already.
+pub(super) fn read(seal: Seal, made: &[Entry], options: &Options) -> Result<Sandbox, ProcessError> {
     let wrong = ProcessError::Request;
     if seal.instance.is_empty() {
         return Err(wrong("an instance without a name"));
     }
-    if seal.entries.len() > ENTRIES_MAX {
-        return Err(wrong("too many entries"));
-    }
-    let entries = seal.entries.into_iter().map(read_entry).collect::<Option<Vec<_>>>();
-    let asked = entries.ok_or(wrong("an unknown kind of entry"))?;
-    if !asked.iter().all(|entry| is_place(entry.at())) {
-        return Err(wrong("an entry at a place that is none"));
-    }
-    let entries = first(&options.entries).into_iter().chain(asked).collect();
+    let asked = places(seal.entries, made.len())?;
+    let entries = made.iter().cloned().chain(asked).collect();
     let mut all_without = options.without.clone();
     for name in &seal.without {
         all_without.insert(Layer::from_name(name).ok_or(wrong("an unknown layer"))?);
@@ -144,7 +155,6 @@ fn is_place(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::messages;
 
     fn seal() -> Seal {
         Seal {
@@ -172,7 +182,7 @@ mod tests {
             messages::Entry { at: at.into(), what }
         };
         let options = options();
-        assert!(read(seal(), &options).is_ok());
+        assert!(read(seal(), &[], &options).is_ok());
         for wrong in [
             Seal { instance: String::new(), ..seal() },
             Seal { program_socket: "a.sock".into(), ..seal() },
@@ -187,17 +197,17 @@ mod tests {
                 ..seal()
             },
         ] {
-            assert!(matches!(read(wrong, &options), Err(ProcessError::Request(_))));
+            assert!(matches!(read(wrong, &[], &options), Err(ProcessError::Request(_))));
         }
         if geteuid().is_root() {
-            assert!(read(Seal { user: 0, ..seal() }, &options).is_err());
+            assert!(read(Seal { user: 0, ..seal() }, &[], &options).is_err());
         }
     }
 
     #[test]
     fn limits_that_are_not_named_are_the_usual() {
         let limits = Some(messages::Limits { processes: Some(7), ..messages::Limits::default() });
-        let sandbox = read(Seal { limits, ..seal() }, &options()).expect("read");
+        let sandbox = read(Seal { limits, ..seal() }, &[], &options()).expect("read");
         assert_eq!(
             sandbox.limits,
             ProcessLimits { processes: Some(7), ..ProcessLimits::default() }

@@ -56,6 +56,7 @@ int main(int count, char **words)
 	opens("/proc/1/mem");
 	opens("/proc/1/environ");
 	opens("/proc/1/maps");
+	opens("/proc/1/exe");
 	opens("/proc/1/fd/0");
 	opens("/proc/1/fd/3");
 	opens("/proc/1/root/etc/hostname");
