@@ -35,8 +35,8 @@ fn main() -> ExitCode {
 fn play(words: &[&str]) -> Result<(), Failure> {
     match words {
         ["up", home, api] => up(home, api),
-        ["kernel", "--home", home] => kernel(Path::new(home)),
-        ["gateway", "--home", _] => gateway(),
+        ["kernel", "--home", home, ..] => kernel(Path::new(home)),
+        ["gateway", "--home", _, ..] => gateway(),
         ["cell", _, "--id", id, "--socket", socket, rest @ ..] => cell(id, socket, rest),
         _ => Err(format!("no such role: {words:?}").into()),
     }

@@ -53,6 +53,19 @@ pub fn program_user(home: &Path, service: &str) -> Option<u32> {
     geteuid().is_root().then(|| user_of(home, &format!("service {service}")))
 }
 
+/// Who owns the volumes of a tenant that has none yet, and runs what has one. `None`: as [`program_user`].
+#[must_use]
+pub fn volume_user(home: &Path, tenant: &str) -> Option<u32> {
+    geteuid().is_root().then(|| user_of(home, &format!("volumes {tenant}")))
+}
+
+/// Whether a user is one that Solo hands out.
+#[must_use]
+pub fn is_own_user(user: u32) -> bool {
+    let number = u64::from(user);
+    (u64::from(USERS_FIRST)..u64::from(USERS_FIRST) + USERS).contains(&number)
+}
+
 fn user_of(home: &Path, name: &str) -> u32 {
     USERS_FIRST + u32::try_from(stable_hash((home, name)) % USERS).unwrap_or_default()
 }

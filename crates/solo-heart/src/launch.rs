@@ -107,6 +107,7 @@ impl Launcher {
         let mut command = self.command(home);
         command.arg("kernel").arg("--home").arg(home.root());
         self.name_tls_files(&mut command);
+        self.name_layers(&mut command);
         let pid = start(
             command,
             vec![
@@ -127,6 +128,7 @@ impl Launcher {
         let mut command = self.command(home);
         command.arg("gateway").arg("--home").arg(home.root());
         self.name_tls_files(&mut command);
+        self.name_layers(&mut command);
         start(command, vec![mapping(&sockets.gateway, descriptors::GATEWAY_HTTP)?])
     }
 
@@ -164,7 +166,7 @@ impl Launcher {
                 command.arg("--write").arg(home.new_work(cell, user)?);
             }
         }
-        command.args(self.isolation.without.iter().map(|layer| format!("--without={layer}")));
+        self.name_layers(&mut command);
         // It ends when the heart closes the other end of this, which it does by ending.
         command.stdin(self.alive.0.try_clone()?);
         let child = if self.isolation.without.contains(&Layer::PidNamespace) {
@@ -177,6 +179,11 @@ impl Launcher {
     }
 
     /// Paths only: who serves with a key reads it itself.
+    /// Tells a child which layers the operator does without.
+    fn name_layers(&self, command: &mut Command) {
+        command.args(self.isolation.without.iter().map(|layer| format!("--without={layer}")));
+    }
+
     fn name_tls_files(&self, command: &mut Command) {
         let Some(tls) = &self.tls else { return };
         command.arg("--tls-cert").arg(&tls.certificate).arg("--tls-key").arg(&tls.key);

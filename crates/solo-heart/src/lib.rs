@@ -29,7 +29,7 @@ mod vocabulary;
 
 pub use error::HeartError;
 pub use inherit::take_descriptor;
-pub use isolation::{control_group_name, program_user};
+pub use isolation::{control_group_name, is_own_user, program_user, volume_user};
 pub use parent::{HEART_PID_VARIABLE, ParentError, bind_to_parent, end_with_parent};
 pub use run::{HeartOptions, TlsOptions, run};
 pub use tender::{start_tended, tend_command};
