@@ -4,7 +4,11 @@ use std::path::PathBuf;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let root = PathBuf::from(std::env::var("CARGO_MANIFEST_DIR")?).join("../../proto");
-    let files = [root.join("solo/v1/solo.proto"), root.join("solo/cell/v1/cell.proto")];
+    let files = [
+        root.join("solo/v1/solo.proto"),
+        root.join("solo/cell/v1/cell.proto"),
+        root.join("solo/program/v1/program.proto"),
+    ];
     for file in &files {
         println!("cargo:rerun-if-changed={}", file.display());
     }

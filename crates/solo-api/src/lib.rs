@@ -7,6 +7,7 @@
 mod client;
 mod code;
 mod convert;
+mod mount;
 mod problem;
 mod program;
 mod request;
@@ -21,6 +22,7 @@ pub use convert::{
     limits_message, rights_from_messages, rights_messages, service_state_from_message,
     service_state_message, tier_message, timestamp, violation_message,
 };
+pub use mount::{mount_messages, mounts};
 pub use problem::{problem_from_status, status_from_problem};
 pub use program::{cell_program, program, program_from_cell};
 pub use request::{DeploySpec, UpdateSpec, deploy_spec, update_spec};
@@ -51,6 +53,21 @@ pub mod cell {
     )]
     pub mod v1 {
         tonic::include_proto!("solo.cell.v1");
+    }
+}
+
+/// Generated types of what programs speak over their socket.
+pub mod socket {
+    /// Package `solo.program.v1`.
+    #[allow(
+        clippy::all,
+        clippy::allow_attributes_without_reason,
+        unreachable_pub,
+        missing_debug_implementations,
+        reason = "generated; the documentation is in proto/"
+    )]
+    pub mod v1 {
+        tonic::include_proto!("solo.program.v1");
     }
 }
 

@@ -8,7 +8,7 @@ use crate::{cell::v1 as cell, v1};
 /// Checks what a request says of a program; `host_path` is where its code is said to be.
 ///
 /// # Errors
-/// Reason `INVALID_PROGRAM`; `UNIMPLEMENTED` for an interface that is not built yet.
+/// Reason `INVALID_PROGRAM`.
 pub fn program(message: v1::Program, host_path: Option<String>) -> Result<Program, Problem> {
     let invalid = |field: &str, rule: &str| {
         Problem::invalid("INVALID_PROGRAM", &format!("program.{field}"), rule)
@@ -17,11 +17,7 @@ pub fn program(message: v1::Program, host_path: Option<String>) -> Result<Progra
         Ok(v1::ProgramInterface::Unspecified | v1::ProgramInterface::None) => Interface::None,
         Ok(v1::ProgramInterface::Http) => Interface::Http,
         Ok(v1::ProgramInterface::Stdio) => Interface::Stdio,
-        Ok(v1::ProgramInterface::Socket) => {
-            return Err(Problem::unimplemented("the interface `socket` of a program")
-                .remedy("use http, stdio or none")
-                .field("program.interface"));
-        }
+        Ok(v1::ProgramInterface::Socket) => Interface::Socket,
         Err(_) => return Err(invalid("interface", "there is no such interface")),
     };
     let port = match message.port {
@@ -110,8 +106,6 @@ pub fn program_from_cell(message: cell::Program) -> Option<Program> {
 
 #[cfg(test)]
 mod tests {
-    use solo_types::ProblemKind;
-
     use super::*;
 
     fn ready(when: v1::program_readiness::When) -> v1::Program {
@@ -147,8 +141,9 @@ mod tests {
             interface: v1::ProgramInterface::Socket.into(),
             ..v1::Program::default()
         };
-        let problem = program(socket, None).expect_err("not built");
-        assert_eq!(problem.kind, ProblemKind::Unimplemented);
+        let read = program(socket, None).expect("legal");
+        assert_eq!((read.interface, &read.ready), (Interface::Socket, &Readiness::Notify));
+        assert_eq!(program_from_cell(cell_program(&read)), Some(read));
         for wrong in [
             ready(When::Notify(false)),
             ready(When::HttpPath("up".into())),

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 
 use solo_types::{
-    Grant, HealthCheck, LimitAction, Limits, PROGRAM_STARTUP_TIMEOUT_MS, Problem, Program,
+    Grant, HealthCheck, LimitAction, Limits, Mount, PROGRAM_STARTUP_TIMEOUT_MS, Problem, Program,
     RestartMode, RestartPolicy, Right, SecretReference, ServiceName, Tier, bounds,
 };
 
 use crate::{
     code::{CodeSource, code_source, missing_code},
     convert::rights_from_messages,
+    mount::mounts,
     program::{program, program_of},
     secret::secret_references,
     v1,
@@ -48,6 +49,8 @@ pub struct DeploySpec {
     pub environment: BTreeMap<String, String>,
     /// What was said of a program.
     pub program: Option<Program>,
+    /// What a program is to be given beside its code.
+    pub mounts: Vec<Mount>,
     /// Nothing is to be started.
     pub dry_run: bool,
     /// Empty: none.
@@ -73,6 +76,8 @@ pub struct UpdateSpec {
     pub secrets: Option<Vec<SecretReference>>,
     /// Said anew of a program.
     pub program: Option<Program>,
+    /// Other volumes and devices.
+    pub mounts: Option<Vec<Mount>>,
     /// Empty: none.
     pub idempotency_key: String,
 }
@@ -134,6 +139,7 @@ pub fn deploy_spec(request: v1::DeployRequest) -> Result<DeploySpec, Problem> {
         environment: environment(request.environment)?,
         dry_run: request.dry_run,
         idempotency_key: idempotency_key(request.idempotency_key)?,
+        mounts: mounts(request.mounts)?,
         code,
         program,
     })
@@ -160,6 +166,7 @@ pub fn update_spec(request: v1::UpdateRequest) -> Result<UpdateSpec, Problem> {
         restart: request.restart,
         config: if request.config.is_empty() { None } else { Some(config(request.config)?) },
         secrets: request.secrets.map(|all| secret_references(all.references)).transpose()?,
+        mounts: request.mounts.map(|all| mounts(all.mounts)).transpose()?,
         idempotency_key: idempotency_key(request.idempotency_key)?,
     })
 }
@@ -522,6 +529,7 @@ mod tests {
             secrets: deploy.secrets,
             exports: Vec::new(),
             program: None,
+            mounts: deploy.mounts,
         };
         let id = ServiceId { node: NodeId(1), number: 1 };
         let wire = crate::cell_spec(id, 1, &spec, String::new());

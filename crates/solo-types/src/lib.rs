@@ -7,6 +7,7 @@
 mod glob;
 mod id;
 mod limits;
+mod mount;
 mod name;
 mod problem;
 mod program;
@@ -19,7 +20,8 @@ mod trace;
 pub use glob::glob_matches;
 pub use id::{IdError, InstanceId, NodeId, ServiceId};
 pub use limits::{LIMIT_NAMES, LimitAction, Limits, bounds};
-pub use name::{SecretName, ServiceName, TenantName};
+pub use mount::Mount;
+pub use name::{SecretName, ServiceName, TenantName, VolumeName};
 pub use problem::{FieldViolation, Problem, ProblemKind};
 pub use program::{
     Interface, PROGRAM_PORT_DEFAULT, PROGRAM_STARTUP_TIMEOUT_MS, Program, Readiness, is_url_path,

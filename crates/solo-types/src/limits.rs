@@ -40,6 +40,8 @@ pub mod bounds {
     pub const TENANTS_MAX: usize = 200;
     /// Secrets that one service is given: 2 MiB that travel with each start of it.
     pub const SECRETS_PER_SERVICE_MAX: usize = 32;
+    /// Volumes and devices of one program: each is a mount of its sandbox.
+    pub const MOUNTS_MAX: usize = 16;
     /// An idempotency key.
     pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;
     /// Payload or JSON arguments of one message, and its answer.
@@ -118,7 +120,7 @@ pub struct Limits {
 }
 
 /// The names of the limits that an instance can exceed, as cells report them.
-pub const LIMIT_NAMES: [&str; 7] = [
+pub const LIMIT_NAMES: [&str; 8] = [
     "max_processes",
     "max_memory_bytes",
     "cpu_quota_percent",
@@ -126,6 +128,7 @@ pub const LIMIT_NAMES: [&str; 7] = [
     "message_queue_max",
     "startup_timeout_ms",
     "shutdown_timeout_ms",
+    "volume_bytes",
 ];
 
 /// Largest [`Limits::message_queue_limit`].

@@ -64,6 +64,9 @@ names! {
     /// A legal name of a secret. The rules are those of [`ServiceName`].
     SecretName
 
+    /// A legal name of a volume. The rules are those of [`ServiceName`].
+    VolumeName
+
     /// A legal name of a tenant. The rules are those of [`ServiceName`].
     TenantName
 }

@@ -27,13 +27,15 @@ pub enum Interface {
     Http,
     /// A line of JSON in, a line of JSON out.
     Stdio,
+    /// It asks for messages, and sends its own, over `$SOLO_SOCKET` (`solo.program.v1`).
+    Socket,
 }
 
 /// When a program is ready.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Readiness {
-    /// It says so: `READY=1` in a datagram to `$NOTIFY_SOCKET`.
+    /// It says so: `READY=1` in a datagram to `$NOTIFY_SOCKET`, or `Ready` over `$SOLO_SOCKET`.
     Notify,
     /// It accepts connections on its port.
     Listening,
@@ -64,13 +66,15 @@ impl Interface {
             Self::None => "none",
             Self::Http => "http",
             Self::Stdio => "stdio",
+            Self::Socket => "socket",
         }
     }
 
     /// Reads the stable name.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
-        [Self::None, Self::Http, Self::Stdio].into_iter().find(|one| one.as_str() == name)
+        let all = [Self::None, Self::Http, Self::Stdio, Self::Socket];
+        all.into_iter().find(|one| one.as_str() == name)
     }
 }
 
@@ -80,6 +84,7 @@ impl Readiness {
     pub fn of(interface: Interface) -> Self {
         match interface {
             Interface::Http => Self::Listening,
+            Interface::Socket => Self::Notify,
             Interface::None | Interface::Stdio => Self::After(0),
         }
     }
@@ -150,7 +155,7 @@ mod tests {
 
     #[test]
     fn names_are_stable() {
-        for interface in [Interface::None, Interface::Http, Interface::Stdio] {
+        for interface in [Interface::None, Interface::Http, Interface::Stdio, Interface::Socket] {
             assert_eq!(Interface::from_name(interface.as_str()), Some(interface));
         }
         assert_eq!(Interface::from_name("telnet"), None);

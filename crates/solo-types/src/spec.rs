@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Limits, Problem, Program, RestartPolicy, SecretName, ServiceName};
+use crate::{Limits, Mount, Problem, Program, RestartPolicy, SecretName, ServiceName};
 
 /// BLAKE3 digest of an artifact, written as 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -255,4 +255,7 @@ pub struct ServiceSpec {
     /// Of an external program. Older specifications have none.
     #[serde(default)]
     pub program: Option<Program>,
+    /// What a program is given beside its code. Older specifications have none.
+    #[serde(default)]
+    pub mounts: Vec<Mount>,
 }

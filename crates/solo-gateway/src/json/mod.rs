@@ -7,6 +7,7 @@
 //! `unknown`.
 
 mod deploy;
+mod mount;
 mod payload;
 mod problem;
 mod record;
@@ -15,6 +16,7 @@ mod tree;
 mod words;
 
 pub use deploy::{DeployJson, TimingJson, UpdateJson};
+pub use mount::MountJson;
 pub use payload::{PayloadJson, payload};
 pub use problem::{ErrorJson, FieldJson, ProblemJson, error};
 pub use record::{RecordBody, RecordJson};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use solo_api::v1;
 
-use super::words;
+use super::{MountJson, words};
 
 /// One service as it is now.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -54,6 +54,8 @@ pub struct StatusJson {
     pub log_tail: Vec<String>,
     /// Secrets that it is given, by reference.
     pub secrets: Vec<SecretReferenceJson>,
+    /// Volumes and devices that it is given.
+    pub mounts: Vec<MountJson>,
 }
 
 /// A secret that a service is given. There is no value in it.
@@ -261,6 +263,7 @@ impl From<v1::StatusResponse> for StatusJson {
             exits: status.exits.into_iter().map(Into::into).collect(),
             log_tail: status.log_tail,
             secrets: status.secrets.into_iter().map(Into::into).collect(),
+            mounts: status.mounts.into_iter().filter_map(MountJson::read).collect(),
         }
     }
 }
