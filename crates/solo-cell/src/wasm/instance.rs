@@ -7,7 +7,7 @@ use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
-use std::task::Poll;
+use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
@@ -300,10 +300,13 @@ async fn serve(shared: &Shared, guest: &mut Guest, slot: &Slot, incarnation: u64
     let mut since_look = 0;
     loop {
         // Pending without a waker: whoever pushes wakes the actor.
-        let next = std::future::poll_fn(|_| match slot.front.mailbox.take() {
-            Taken::Message(envelope) => Poll::Ready(Some(envelope)),
-            Taken::Closed => Poll::Ready(None),
-            Taken::Empty => Poll::Pending,
+        let next = std::future::poll_fn(|context| {
+            ready!(guest.poll_under_way(context));
+            match slot.front.mailbox.take() {
+                Taken::Message(envelope) => Poll::Ready(Some(envelope)),
+                Taken::Closed => Poll::Ready(None),
+                Taken::Empty => guest.poll_asks(context),
+            }
         });
         let Some(envelope) = next.await else { break };
         if envelope.is_stale() {

@@ -17,7 +17,7 @@ use super::ComponentState;
 use super::bindings::solo::service::children::{
     self as wit, ChildError, ChildInfo, ChildSpec, Host, HostGroup,
 };
-use super::messaging::ServiceRef;
+use super::reference::ServiceRef;
 
 /// Groups of one instance: each is a task on the host.
 const GROUPS_MAX: usize = 100;

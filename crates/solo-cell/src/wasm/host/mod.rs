@@ -9,6 +9,7 @@ mod http;
 
 mod log;
 mod messaging;
+mod reference;
 mod secrets;
 mod timers;
 mod wasi;
@@ -34,7 +35,7 @@ pub(super) use config::{is_store as is_config, link as link_config};
 pub(crate) use down::exports::solo::service::down_handler::Down as GuestDown;
 pub(crate) use down::{Down as DownBindings, DownIndices};
 use http::NoHttp;
-pub(crate) use messaging::ServiceRef;
+pub(crate) use reference::{Caller, ServiceRef};
 use timers::Timers;
 
 /// Handles that the host keeps for one instance (streams, pollables, references, headers): more is a
@@ -65,7 +66,7 @@ mod bindings {
         },
         exports: { default: async },
         with: {
-            "solo:service/messaging.service-ref": super::messaging::ServiceRef,
+            "solo:service/messaging.service-ref": super::reference::ServiceRef,
             "solo:service/children.group": super::children::Group,
         },
     });

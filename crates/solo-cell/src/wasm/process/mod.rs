@@ -4,36 +4,40 @@
 //! its supervision, its log and its figures, as those of every instance. Nothing of a program's output is
 //! believed: it is bounded, cleaned, and parsed in this cell, which is shut in itself.
 
+mod ends;
 mod http;
 mod link;
 mod logs;
 mod ready;
+mod socket;
 mod stdio;
 mod usage;
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
 use solo_process::wire::messages::program_answer::Tell;
 use solo_process::wire::messages::program_request::Ask;
 use solo_process::wire::messages::{self, Descriptor, Exited, Start, Variable, exited::How};
-use solo_types::{ExitReason, Interface, LimitAction, Program};
+use solo_types::{Interface, Program};
 use tokio::net::unix::pipe;
 use tokio::task::AbortHandle;
 
+use self::ends::{broken, ended_by_itself, not_started};
 use self::http::Http;
 use self::link::{Descriptors, Link, LinkError};
+use self::socket::Socket;
 use self::stdio::Stdio;
 use super::failure::{Failure, Fault, Reason};
-use super::message::{Answer, Input};
+use super::message::{Answer, Chain, Down, Input};
 use super::output::Stream;
 use super::runner::{Outcome, Parts};
 use super::service::Service;
 use super::slot::{Slot, StopReason};
-use super::violations::Limit;
 
 /// Between two tries to reach a sandbox that is being made.
 const PAUSE_FIRST: Duration = Duration::from_millis(1);
@@ -57,7 +61,11 @@ enum Talk {
     None,
     Http(Http),
     Stdio(Stdio),
+    Socket(Box<Socket>),
 }
+
+/// Where the socket of a program is, as it sees it.
+const SOCKET_PATH: &str = "/run/solo/service.sock";
 
 /// A task that ends with its owner.
 #[derive(Debug)]
@@ -81,7 +89,7 @@ impl ProcessGuest {
     /// # Errors
     /// It could not be started, or ended before it was ready. Nothing of it is left.
     pub(crate) async fn start(parts: Parts) -> Result<Self, Fault> {
-        let slot = parts.slot;
+        let slot = Arc::clone(&parts.slot);
         let program = slot.service.program.clone();
         let program = program.ok_or_else(|| Fault::unusable("nothing is said of the program"))?;
         let socket = parts.programs.join(format!("{}.sock", slot.id));
@@ -92,17 +100,23 @@ impl ProcessGuest {
             Ok(_) => return Err(broken(&LinkError::Unexpected)),
             Err(error) => return Err(not_started(&error)),
         };
-        let mut guest = Self::with(link, &program, slot, descriptors).map_err(|e| broken(&e))?;
+        let mut guest = Self::with(link, &program, &parts, descriptors).map_err(|e| broken(&e))?;
         let link = Arc::clone(&guest.link);
+        let said = match &guest.talk {
+            Talk::Socket(socket) => Some(socket.ready()),
+            _ => None,
+        };
         tokio::select! {
             // What is ready at once is so also if it has ended by now.
             biased;
-            ready = ready::wait(&link, &program.ready, program.port) => ready.map_err(|e| broken(&e))?,
+            ready = ready::wait(&link, &program.ready, program.port, said) => ready.map_err(|e| broken(&e))?,
             ended = link.exited() => {
-                let mut fault = ended.map_or_else(|error| broken(&error), |exited| ended_by_itself(&guest.slot, &exited));
+                let mut fault = ended.map_or_else(|error| broken(&error), |exited| ended_by_itself(&slot, &exited));
                 fault.message.push_str(", before it was ready");
                 return Err(fault);
             }
+            // It may need others to get ready.
+            () = std::future::poll_fn(|context| guest.poll_asks(context)) => {}
         }
         guest.watch_end();
         Ok(guest)
@@ -111,17 +125,23 @@ impl ProcessGuest {
     fn with(
         link: Arc<Link>,
         program: &Program,
-        slot: Arc<Slot>,
+        parts: &Parts,
         descriptors: Descriptors,
     ) -> Result<Self, LinkError> {
-        let (mut output, mut errors, mut input) = (None, None, None);
+        let slot = Arc::clone(&parts.slot);
+        let lost = |error: std::io::Error| LinkError::Lost(error.to_string());
+        let (mut output, mut errors, mut input, mut socket) = (None, None, None, None);
         for (kind, fd) in descriptors {
             match kind {
                 Descriptor::Output => output = Some(receiver(fd)?),
                 Descriptor::ErrorOutput => errors = Some(receiver(fd)?),
                 Descriptor::Input => {
-                    let sender = pipe::Sender::from_owned_fd(fd);
-                    input = Some(sender.map_err(|error| LinkError::Lost(error.to_string()))?);
+                    input = Some(pipe::Sender::from_owned_fd(fd).map_err(lost)?);
+                }
+                Descriptor::Listener => {
+                    let routes = Arc::clone(&parts.routes);
+                    let made = Socket::new(fd, &slot, routes, parts.incarnation);
+                    socket = Some(Box::new(made.map_err(lost)?));
                 }
                 _ => {}
             }
@@ -131,15 +151,14 @@ impl ProcessGuest {
         };
         let logger = || Arc::clone(&slot.logger);
         let mut tasks = vec![Task::spawn(logs::take(errors, logger(), Stream::Stderr))];
-        let talk = match (program.interface, input) {
-            (Interface::Stdio, Some(input)) => Talk::Stdio(Stdio::new(input, output)),
-            (Interface::Stdio, None) => return Err(LinkError::Unexpected),
-            (other, _) => {
-                tasks.push(Task::spawn(logs::take(output, logger(), Stream::Stdout)));
-                match other {
-                    Interface::Http => Talk::Http(Http::new(program.port)),
-                    _ => Talk::None,
-                }
+        let talk = if program.interface == Interface::Stdio {
+            Talk::Stdio(Stdio::new(input.ok_or(LinkError::Unexpected)?, output))
+        } else {
+            tasks.push(Task::spawn(logs::take(output, logger(), Stream::Stdout)));
+            match program.interface {
+                Interface::Http => Talk::Http(Http::new(program.port)),
+                Interface::Socket => Talk::Socket(socket.ok_or(LinkError::Unexpected)?),
+                Interface::None | Interface::Stdio => Talk::None,
             }
         };
         let life = slot.life();
@@ -159,6 +178,52 @@ impl ProcessGuest {
         }));
     }
 
+    /// The next message belongs to this chain.
+    pub(crate) fn begin(&mut self, chain: Chain) {
+        if let Talk::Socket(socket) = &mut self.talk {
+            socket.begin(chain);
+        }
+    }
+
+    /// Ready when it may be given a message: no call of its own is under way.
+    pub(crate) fn poll_under_way(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        match &mut self.talk {
+            Talk::Socket(socket) => socket.poll_under_way(context),
+            Talk::None | Talk::Http(_) | Talk::Stdio(_) => Poll::Ready(()),
+        }
+    }
+
+    /// Makes the calls that it asks for. Never ready.
+    pub(crate) fn poll_asks<T>(&mut self, context: &mut Context<'_>) -> Poll<T> {
+        match &mut self.talk {
+            Talk::Socket(socket) => socket.poll_asks(context),
+            Talk::None | Talk::Http(_) | Talk::Stdio(_) => Poll::Pending,
+        }
+    }
+
+    /// Tells it that an instance ended which it watched.
+    ///
+    /// # Errors
+    /// None: what it says of that is its answer.
+    pub(crate) async fn down(&mut self, down: Down) -> Outcome {
+        Ok(match &mut self.talk {
+            Talk::Socket(socket) => socket.down(down).await,
+            // They have no way to watch.
+            Talk::None | Talk::Http(_) | Talk::Stdio(_) => Ok(Answer::Payload(Vec::new())),
+        })
+    }
+
+    /// Gives it a message that nobody waits for.
+    ///
+    /// # Errors
+    /// It does not keep to its interface.
+    pub(crate) async fn cast(&mut self, function: &str, input: Input) -> Outcome {
+        match &mut self.talk {
+            Talk::Socket(socket) => Ok(socket.call(function, input, false).await),
+            Talk::None | Talk::Http(_) | Talk::Stdio(_) => self.call(function, input).await,
+        }
+    }
+
     /// Gives it a message and waits for the answer.
     ///
     /// # Errors
@@ -170,6 +235,7 @@ impl ProcessGuest {
                 "the program was deployed with no interface, and takes no messages",
             ))),
             Talk::Http(http) => Ok(http.call(&self.link, function, input).await),
+            Talk::Socket(socket) => Ok(socket.call(function, input, true).await),
             Talk::Stdio(stdio) => match stdio.call(function, input).await {
                 Ok(answer) => Ok(answer),
                 Err(broken) => {
@@ -201,7 +267,7 @@ impl ProcessGuest {
                 dialled.map(drop).map_err(|e| Failure::new(Reason::Unavailable, e.to_string()))
             }
             // It lives, or this would not be asked.
-            Talk::Stdio(_) | Talk::None => Ok(()),
+            Talk::Stdio(_) | Talk::Socket(_) | Talk::None => Ok(()),
         };
         Ok(answer.map(|()| Answer::Json("true".to_owned())))
     }
@@ -213,6 +279,9 @@ impl ProcessGuest {
     pub(crate) async fn terminate(&mut self, _reason: StopReason) -> Result<(), Fault> {
         // From here on its end is no news.
         drop(self.watch.take());
+        if let Talk::Socket(socket) = &self.talk {
+            socket.begin_end();
+        }
         let number = u32::try_from(Signal::SIGTERM as i32).unwrap_or_default();
         let signal = messages::Signal { number, whole_tree: false };
         match self.link.ask(Ask::Signal(signal)).await {
@@ -221,7 +290,13 @@ impl ProcessGuest {
             Err(LinkError::Failed { .. }) => return Ok(()),
             Err(error) => return Err(broken(&error)),
         }
-        match self.link.exited().await {
+        let link = Arc::clone(&self.link);
+        let exited = tokio::select! {
+            exited = link.exited() => exited,
+            // What it still wants to call is refused.
+            exited = std::future::poll_fn(|context| self.poll_asks(context)) => exited,
+        };
+        match exited {
             Ok(Exited { how: Some(How::Signal(by)), .. }) if by == number => Ok(()),
             Ok(exited) => Err(ended_by_itself(&self.slot, &exited)),
             Err(error) => Err(broken(&error)),
@@ -282,53 +357,13 @@ fn start_message(service: &Service, program: &Program, instance: &str) -> Start 
             .collect(),
         directory: String::new(),
         input: program.interface == Interface::Stdio,
-        socket: String::new(),
+        socket: if program.interface == Interface::Socket { SOCKET_PATH } else { "" }.to_owned(),
         notify: true,
     }
 }
 
 fn is_variable(name: &str) -> bool {
     !name.is_empty() && !name.contains(['=', '\0'])
-}
-
-fn ended_by_itself(slot: &Slot, exited: &Exited) -> Fault {
-    if exited.oom_kills > 0 {
-        let max = slot.service.max_memory_bytes;
-        let message = format!("max_memory_bytes = {max} exceeded: the system ended the program");
-        slot.violated(Limit::Memory, LimitAction::Kill, || message.clone());
-        return Fault::limit(message);
-    }
-    match exited.how {
-        Some(How::Code(0)) => Fault::normal(),
-        Some(How::Code(code)) => Fault::exit_code(i32::try_from(code).unwrap_or(i32::MAX)),
-        Some(How::Signal(number)) => {
-            let name = i32::try_from(number).ok().and_then(|n| Signal::try_from(n).ok());
-            Fault::signal(number, name.map_or("", Signal::as_str))
-        }
-        None => Fault::broken_program("it ended in a way that this version does not know"),
-    }
-}
-
-fn not_started(error: &LinkError) -> Fault {
-    match error {
-        LinkError::Failed { reason, detail } => {
-            let message = format!("the program cannot be started: {detail}");
-            match reason.as_str() {
-                // These do not change by trying again.
-                "not_found" | "not_executable" | "format" | "permission" | "invalid" => {
-                    Fault { permanent: true, ..Fault::not_executable(message) }
-                }
-                _ => Fault::broken_program(message),
-            }
-        }
-        other => broken(other),
-    }
-}
-
-fn broken(error: &LinkError) -> Fault {
-    let mut fault = Fault::broken_program(error.to_string());
-    fault.reason = ExitReason::CellLost;
-    fault
 }
 
 /// References are a WebAssembly service's.

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use solo_types::Readiness;
+use tokio::sync::watch;
 
 use super::http::{Http, dial};
 use super::link::{Link, LinkError};
@@ -13,11 +14,16 @@ use super::link::{Link, LinkError};
 const PAUSE_FIRST: Duration = Duration::from_millis(1);
 const PAUSE_LAST: Duration = Duration::from_millis(50);
 
-/// Waits until the program of `link` is ready.
+/// Waits until the program of `link` is ready. `said`: whether it said so over a socket of its own.
 ///
 /// # Errors
 /// The sandbox is gone. The end of the program is for others to see.
-pub(super) async fn wait(link: &Link, ready: &Readiness, port: u16) -> Result<(), LinkError> {
+pub(super) async fn wait(
+    link: &Link,
+    ready: &Readiness,
+    port: u16,
+    mut said: Option<watch::Receiver<bool>>,
+) -> Result<(), LinkError> {
     let mut pause = PAUSE_FIRST;
     loop {
         match ready {
@@ -28,8 +34,13 @@ pub(super) async fn wait(link: &Link, ready: &Readiness, port: u16) -> Result<()
             }
             Readiness::Notify => {
                 let mut told = link.told();
-                let said = told.wait_for(|told| told.ready).await;
-                return said.map(drop).map_err(|_| LinkError::Lost("it ended".to_owned()));
+                let notified = told.wait_for(|told| told.ready);
+                let lost = |_| LinkError::Lost("it ended".to_owned());
+                let Some(said) = &mut said else { return notified.await.map(drop).map_err(lost) };
+                return tokio::select! {
+                    notified = notified => notified.map(drop).map_err(lost),
+                    said = said.wait_for(|said| *said) => said.map(drop).map_err(lost),
+                };
             }
             Readiness::Listening => match dial(link, port).await {
                 Ok(_) => return Ok(()),

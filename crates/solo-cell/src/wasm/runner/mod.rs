@@ -9,6 +9,7 @@ mod program;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
 
 use solo_actor::current;
 use solo_types::ServiceKind;
@@ -102,7 +103,24 @@ impl Guest {
     pub(crate) fn begin(&mut self, chain: Chain) {
         match self {
             Self::Component(guest) => guest.begin(chain),
-            Self::Module(_) | Self::Program(_) | Self::Process(_) => {}
+            Self::Process(guest) => guest.begin(chain),
+            Self::Module(_) | Self::Program(_) => {}
+        }
+    }
+
+    /// Ready when it may be given a message: what it began by itself is done.
+    pub(crate) fn poll_under_way(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        match self {
+            Self::Process(guest) => guest.poll_under_way(context),
+            Self::Component(_) | Self::Module(_) | Self::Program(_) => Poll::Ready(()),
+        }
+    }
+
+    /// Does what it wants by itself while there is no message. Never ready.
+    pub(crate) fn poll_asks<T>(&mut self, context: &mut Context<'_>) -> Poll<T> {
+        match self {
+            Self::Process(guest) => guest.poll_asks(context),
+            Self::Component(_) | Self::Module(_) | Self::Program(_) => Poll::Pending,
         }
     }
 
@@ -113,7 +131,8 @@ impl Guest {
     pub(crate) async fn down(&mut self, down: Down) -> Outcome {
         match self {
             Self::Component(guest) => guest.down(down).await,
-            Self::Module(_) | Self::Program(_) | Self::Process(_) => Ok(Err(not_callable())),
+            Self::Process(guest) => guest.down(down).await,
+            Self::Module(_) | Self::Program(_) => Ok(Err(not_callable())),
         }
     }
 
@@ -138,7 +157,7 @@ impl Guest {
         match self {
             Self::Component(guest) => guest.cast(function, input).await,
             Self::Module(guest) => guest.call(function, input).await,
-            Self::Process(guest) => guest.call(function, input).await,
+            Self::Process(guest) => guest.cast(function, input).await,
             Self::Program(_) => Ok(Err(not_callable())),
         }
     }
