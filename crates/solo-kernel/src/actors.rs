@@ -131,6 +131,7 @@ pub(crate) fn start(
                     worker(kernel, "network", watch_gateway),
                     worker(kernel, "hardware", sample_machine),
                     worker(kernel, "programs", programs::tend),
+                    worker(kernel, "volumes", programs::watch_volumes),
                 ],
             ),
             supervisor(

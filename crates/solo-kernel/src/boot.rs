@@ -260,7 +260,7 @@ async fn open(home: &Home, heart: Heart) -> Result<Arc<Kernel>, KernelError> {
     let secrets = Secrets::open(home, store.clone(), &names).await?;
     let settings = programs::read_settings(home.root())
         .map_err(|problem| KernelError::ProgramSettings(problem.cause))?;
-    let programs = Programs::new(home.clone(), heart.clone(), settings);
+    let programs = Arc::new(Programs::new(home.clone(), heart.clone(), settings));
     let home = home.clone();
     Ok(Kernel::new(Parts {
         home,

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use solo_types::{DEFAULT_TENANT, Digest, TenantName};
 
 use crate::audit::{AuditPaths, SinkPaths};
+use crate::files::remove_tree;
 
 /// The home of one installation.
 #[derive(Debug, Clone)]
@@ -80,7 +81,7 @@ impl Home {
         for entry in std::fs::read_dir(self.0.join("tenants"))? {
             let entry = entry?;
             if !is_there(&entry.file_name().to_string_lossy()) {
-                std::fs::remove_dir_all(entry.path())?;
+                remove_tree(&entry.path())?;
             }
         }
         for entry in std::fs::read_dir(self.0.join("keys"))? {
@@ -162,6 +163,11 @@ impl TenantHome {
         self.0.join("compiled")
     }
 
+    /// The directories that its programs are given, each by its name.
+    pub(crate) fn volumes(&self) -> PathBuf {
+        self.0.join("volumes")
+    }
+
     /// What the compiler made of an artifact for one engine.
     pub(crate) fn compiled_artifact(&self, digest: &Digest, engine: &str) -> PathBuf {
         self.compiled().join(format!("{digest}-{engine}.cwasm"))
@@ -169,7 +175,7 @@ impl TenantHome {
 
     /// Removes all of it.
     pub(crate) fn remove(&self) -> io::Result<()> {
-        std::fs::remove_dir_all(&self.0)
+        remove_tree(&self.0)
     }
 }
 

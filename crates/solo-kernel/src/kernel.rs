@@ -38,7 +38,7 @@ pub(crate) struct Kernel {
     pub(crate) tenants: Tenants,
     pub(crate) heart: Heart,
     pub(crate) compilers: Compilers,
-    pub(crate) programs: Programs,
+    pub(crate) programs: Arc<Programs>,
     pub(crate) registry: Arc<Registry>,
     pub(crate) monitor: Arc<Monitor>,
     pub(crate) metrics: Metrics,
@@ -76,7 +76,7 @@ pub(crate) struct Parts {
     pub(crate) holdings: Holdings,
     pub(crate) secrets: Secrets,
     pub(crate) audit: Audit,
-    pub(crate) programs: Programs,
+    pub(crate) programs: Arc<Programs>,
 }
 
 impl Kernel {

@@ -19,6 +19,7 @@ mod boot;
 mod cells;
 mod certificates;
 mod clock;
+mod files;
 mod heart;
 mod holdings;
 mod home;
@@ -34,5 +35,5 @@ mod sweeps;
 mod tenants;
 mod veil;
 
-pub use audit::{SinkReport, SinksReport, check_audit_settings};
+pub use audit::{SinkReport, SinksReport, check_audit_settings, written_by_sinks};
 pub use boot::{KernelError, KernelOptions, run};

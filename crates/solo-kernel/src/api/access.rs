@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use solo_capability::{Bill, Capability, Object, ObjectKind, Refusal, Rule, Token};
-use solo_types::{Grant, Problem, ProblemKind, Right, SecretName, Tier};
+use solo_types::{Grant, Mount, Problem, ProblemKind, Right, SecretName, Tier, VolumeName};
 use tonic::metadata::MetadataMap;
 
 use super::naming::tenant_of;
@@ -283,8 +283,48 @@ impl Principal {
         secret: &SecretName,
         right: Right,
     ) -> Result<(), Problem> {
-        let object = Object::secret(tenant, secret.as_str())
-            .map_err(|error| Problem::invalid("INVALID_NAME", "name", &error.to_string()))?;
+        let object = Object::secret(tenant, secret.as_str()).map_err(illegal)?;
+        self.check(kernel, &object, right)
+    }
+
+    /// Decides whether a program of a tenant may be given volumes and devices.
+    ///
+    /// # Errors
+    /// As [`Self::check`], for the first one that is not held.
+    pub(super) fn may_mount(
+        &self,
+        kernel: &Kernel,
+        tenant: &str,
+        mounts: &[Mount],
+    ) -> Result<(), Problem> {
+        for mount in mounts {
+            match mount {
+                Mount::Volume { name, read_only, .. } => {
+                    let right = if *read_only { Right::Read } else { Right::Write };
+                    self.may_volume(kernel, tenant, name, right)?;
+                }
+                Mount::Device { name } => {
+                    let object = Object::device(name).map_err(illegal)?;
+                    self.check(kernel, &object, Right::Write)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Decides about a volume: `read` to see that it is there and to have programs read it, `write` to have
+    /// them change it, to make it and to remove it.
+    ///
+    /// # Errors
+    /// As [`Self::check`].
+    pub(super) fn may_volume(
+        &self,
+        kernel: &Kernel,
+        tenant: &str,
+        volume: &VolumeName,
+        right: Right,
+    ) -> Result<(), Problem> {
+        let object = Object::volume(tenant, volume.as_str()).map_err(illegal)?;
         self.check(kernel, &object, right)
     }
 
@@ -299,8 +339,7 @@ impl Principal {
         tenant: &str,
         right: Right,
     ) -> Result<(), Problem> {
-        let object = Object::tenant(tenant)
-            .map_err(|error| Problem::invalid("INVALID_NAME", "name", &error.to_string()))?;
+        let object = Object::tenant(tenant).map_err(illegal)?;
         self.check(kernel, &object, right)
     }
 
@@ -374,6 +413,10 @@ pub(super) fn object_of(service: &Service) -> Result<Object, Problem> {
     let tier = service.state.lock().spec.tier;
     Object::service(service.tenant.name.as_str(), service.name.as_str(), Some(service.id), tier)
         .map_err(|error| Problem::internal(format!("a service has no legal name: {error}")))
+}
+
+fn illegal(error: solo_capability::ModelError) -> Problem {
+    Problem::invalid("INVALID_NAME", "name", &error.to_string())
 }
 
 /// A service that is not there, or not yet.

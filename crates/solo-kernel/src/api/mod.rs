@@ -23,6 +23,7 @@ mod strangers;
 mod tenant;
 mod tree;
 mod upload;
+mod volume;
 mod watch;
 
 use std::future::Future;
@@ -53,7 +54,7 @@ const STREAMS_PER_CONNECTION_MAX: u32 = 1_024;
 const KEEPALIVE: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// Operations that change something audit whatever they refuse, with their objects.
-const AUDIT_THEMSELVES: [&str; 9] = [
+const AUDIT_THEMSELVES: [&str; 10] = [
     "Deploy",
     "Update",
     "Kill",
@@ -61,6 +62,7 @@ const AUDIT_THEMSELVES: [&str; 9] = [
     "RevokeCapability",
     "SetSecret",
     "RemoveSecret",
+    "RemoveVolume",
     "SetTenant",
     "RemoveTenant",
 ];
@@ -333,6 +335,20 @@ impl SoloService for Api {
         request: Request<v1::RemoveSecretRequest>,
     ) -> Result<Response<v1::RemoveSecretResponse>, Status> {
         self.answer("RemoveSecret", request, secret::remove).await
+    }
+
+    async fn list_volumes(
+        &self,
+        request: Request<v1::ListVolumesRequest>,
+    ) -> Result<Response<v1::ListVolumesResponse>, Status> {
+        self.answer("ListVolumes", request, volume::list).await
+    }
+
+    async fn remove_volume(
+        &self,
+        request: Request<v1::RemoveVolumeRequest>,
+    ) -> Result<Response<v1::RemoveVolumeResponse>, Status> {
+        self.answer("RemoveVolume", request, volume::remove).await
     }
 
     async fn set_tenant(

@@ -52,6 +52,7 @@ pub(super) async fn deploy(
         for reference in &spec.secrets {
             principal.may(&kernel, &tenant, &reference.secret, Right::Read)?;
         }
+        principal.may_mount(&kernel, &tenant, &spec.mounts)?;
         let tenant = kernel.tenants.named(&tenant)?;
         // Maps are encoded in any order: the fingerprint takes the sorted, checked form. The key is
         // part of it, which does no harm: it is the same for the requests that are compared.
@@ -112,8 +113,9 @@ pub(super) async fn update(
         kernel.check_open()?;
         let service = principal.service_for(&kernel, &request.name, Right::Update)?;
         let strategy = match v1::UpdateStrategy::try_from(request.strategy) {
-            Ok(v1::UpdateStrategy::Unspecified | v1::UpdateStrategy::Rolling) => Strategy::Rolling,
-            Ok(v1::UpdateStrategy::Recreate) => Strategy::Recreate,
+            Ok(v1::UpdateStrategy::Unspecified) => None,
+            Ok(v1::UpdateStrategy::Rolling) => Some(Strategy::Rolling),
+            Ok(v1::UpdateStrategy::Recreate) => Some(Strategy::Recreate),
             Ok(v1::UpdateStrategy::Canary) => {
                 return Err(
                     Problem::unimplemented("the update strategy `canary`").field("strategy")
@@ -133,6 +135,9 @@ pub(super) async fn update(
         for reference in spec.secrets.iter().flatten() {
             principal.may(&kernel, service.tenant.name.as_str(), &reference.secret, Right::Read)?;
         }
+        let mounts = spec.mounts.as_deref().unwrap_or_default();
+        principal.may_mount(&kernel, service.tenant.name.as_str(), mounts)?;
+        let strategy = strategy.unwrap_or_else(|| service.usual_strategy(mounts));
         let print = blake3::hash(format!("{spec:?} {strategy:?}").as_bytes()).to_hex().to_string();
         spec.idempotency_key = service::tenant_key(&service.tenant, &spec.idempotency_key);
         principal.pay(&kernel).await?;

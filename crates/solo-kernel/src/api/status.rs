@@ -138,6 +138,7 @@ fn of_spec(spec: &ServiceSpec) -> v1::StatusResponse {
         restart: Some(restart(&spec.restart)),
         capabilities: spec.grants.iter().map(capability).collect(),
         secrets: solo_api::secret_references_messages(&spec.secrets),
+        mounts: solo_api::mount_messages(&spec.mounts),
         ..v1::StatusResponse::default()
     }
 }

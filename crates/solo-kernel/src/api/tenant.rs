@@ -10,6 +10,7 @@ use super::to_the_end;
 use crate::audit::Entry;
 use crate::clock;
 use crate::kernel::Kernel;
+use crate::programs::has_volumes;
 use crate::store::{self, TenantRow};
 use crate::tenants::Tenant;
 
@@ -142,6 +143,11 @@ async fn end(
         let _change = kernel.tenants.changing.lock().await;
         let removal = kernel.tenants.begin_removal(&name)?;
         let tenant = Arc::clone(&removal.tenant);
+        if has_volumes(&tenant) {
+            let cause = format!("tenant {} has volumes", tenant.name);
+            return Err(Problem::new(ProblemKind::FailedPrecondition, "TENANT_NOT_EMPTY", cause)
+                .remedy("remove them first (`solo volume list`, `solo volume rm`)"));
+        }
         kernel.audit.append(entry).await?;
         let (gone, at) = (tenant.name.clone(), clock::unix_ms());
         kernel.store.run(move |t| store::delete_tenant(t, &gone, at)).await?;

@@ -17,8 +17,8 @@ use solo_types::{Problem, ProblemKind};
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 
 use crate::clock;
-pub use settings::check_audit_settings;
 pub(crate) use settings::{Retention, read as read_settings};
+pub use settings::{check_audit_settings, written_by_sinks};
 pub(crate) use sinks::{SinkMetrics, SinkPaths, Sinks, drive as drive_sink, keep_report};
 pub use sinks::{SinkReport, SinksReport};
 pub(crate) use trail::AuditPaths;

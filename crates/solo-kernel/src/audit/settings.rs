@@ -181,6 +181,25 @@ fn retention(form: &RetentionForm) -> Result<Retention, String> {
     })
 }
 
+/// Where the sinks of `home` write beside it: directories. `None`: anywhere, as one of them is a command, which
+/// the kernel starts. Settings that cannot be read name nothing; the kernel does not start with them.
+#[must_use]
+pub fn written_by_sinks(home: &Path) -> Option<Vec<PathBuf>> {
+    let mut written = Vec::new();
+    for sink in read(home).unwrap_or_default().sinks {
+        match sink.target {
+            Target::File(path) => {
+                // Its directory, or what will be above it once it is made.
+                let above = path.ancestors().skip(1).find(|path| path.is_dir());
+                written.extend(above.map(Path::to_owned));
+            }
+            Target::Command { .. } => return None,
+            _ => {}
+        }
+    }
+    Some(written)
+}
+
 fn sink(name: &str, form: &SinkForm, home: &Path) -> Result<SinkSettings, String> {
     let legal = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     let fits = (1..=NAME_CHARS_MAX).contains(&name.len());

@@ -4,9 +4,11 @@
 //! cell of its tenant, so that programs are restarted also while no kernel is there. A sandbox is used for
 //! one instance only.
 
+mod disk;
 mod seal;
 mod settings;
 mod tend;
+mod volumes;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -17,16 +19,19 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use solo_heart::protocol::CellKind;
 use solo_heart::protocol::NO_CONTROL_GROUPS;
-use solo_types::{Limits, Problem, ProblemKind, ServiceId};
+use solo_types::{Mount, Problem, ProblemKind, ServiceId, ServiceSpec, VolumeName};
 use tokio::sync::{Notify, Semaphore};
 
 use crate::heart::{Heart, HeartError};
 use crate::home::Home;
+use crate::tenants::Tenant;
 use settings::Settings;
 
+pub(crate) use disk::watch as watch_volumes;
 pub(crate) use seal::Code;
 pub(crate) use settings::read as read_settings;
 pub(crate) use tend::tend;
+pub(crate) use volumes::{Listed, Made, has_any as has_volumes};
 
 /// Begins the name of each cell of a program.
 const CELL_PREFIX: &str = "process-";
@@ -64,6 +69,8 @@ pub(crate) struct Programs {
     no_pool: Mutex<Option<String>>,
     /// Something ended, or was taken from the pool.
     changed: Notify,
+    /// Held while volumes are made: two that want the same one take turns.
+    making: Mutex<()>,
 }
 
 /// A cell that was taken from the pool. Ended unless it is kept.
@@ -92,10 +99,10 @@ impl Drop for Taken<'_> {
 pub(crate) struct Wish<'a> {
     pub(crate) instance: &'a str,
     pub(crate) service: ServiceId,
-    /// The cell of its tenant, which is shown the socket.
-    pub(crate) host: &'a str,
+    /// Its cell is shown the socket.
+    pub(crate) tenant: &'a Tenant,
     pub(crate) code: &'a Code,
-    pub(crate) limits: &'a Limits,
+    pub(crate) spec: &'a ServiceSpec,
 }
 
 impl Programs {
@@ -111,6 +118,7 @@ impl Programs {
             strays: Mutex::default(),
             no_pool: Mutex::default(),
             changed: Notify::new(),
+            making: Mutex::default(),
         }
     }
 
@@ -120,6 +128,51 @@ impl Programs {
     /// `HOST_PATH_NOT_SHOWN`, `HOST_PATH_MISSING`.
     pub(crate) fn check_host_path(&self, path: &std::path::Path) -> Result<(), Problem> {
         seal::check_host_path(&self.settings, path)
+    }
+
+    /// Checks that a program can be given `mounts`, and makes the volumes that are not there yet.
+    ///
+    /// # Errors
+    /// `INVALID_MOUNT`, `NO_SUCH_VOLUME`, `NO_SUCH_DEVICE`, `VOLUME_UNUSABLE`.
+    pub(crate) async fn make_volumes(
+        self: &Arc<Self>,
+        tenant: &Arc<Tenant>,
+        mounts: &[Mount],
+    ) -> Result<Made, Problem> {
+        if mounts.is_empty() {
+            return Ok(Made::default());
+        }
+        let (own, tenant, mounts) = (Arc::clone(self), Arc::clone(tenant), mounts.to_vec());
+        blocking(move || {
+            let _turn = own.making.lock();
+            volumes::make(&own.settings, own.home.root(), &tenant, &mounts)
+        })
+        .await
+    }
+
+    /// All volumes of a tenant, with what they take.
+    ///
+    /// # Errors
+    /// A task was lost.
+    pub(crate) async fn volumes(
+        self: &Arc<Self>,
+        tenant: &Arc<Tenant>,
+    ) -> Result<Vec<Listed>, Problem> {
+        let (own, tenant) = (Arc::clone(self), Arc::clone(tenant));
+        blocking(move || Ok(volumes::list(&own.settings, &tenant))).await
+    }
+
+    /// Removes a volume that nobody is given, which the caller has made sure of.
+    ///
+    /// # Errors
+    /// `NO_SUCH_VOLUME`, `VOLUME_OF_MACHINE`, `VOLUME_UNUSABLE`.
+    pub(crate) async fn remove_volume(
+        self: &Arc<Self>,
+        tenant: &Arc<Tenant>,
+        name: VolumeName,
+    ) -> Result<(), Problem> {
+        let (own, tenant) = (Arc::clone(self), Arc::clone(tenant));
+        blocking(move || volumes::remove(&own.settings, &tenant, &name)).await
     }
 
     /// Makes sure that an instance has a sandbox that lives.
@@ -133,6 +186,7 @@ impl Programs {
         if cell.as_ref().is_some_and(|cell| self.heart.pid(cell).is_some()) {
             return Ok(());
         }
+        disk::check_room(&self.settings, self.home.root(), &wish.spec.mounts)?;
         let made = self.make(&wish).await?;
         *sandbox.shown.lock() = Some(made.clone());
         *cell = Some(made);
@@ -140,15 +194,16 @@ impl Programs {
     }
 
     async fn make(&self, wish: &Wish<'_>) -> Result<String, Problem> {
-        let socket = self.socket(wish.host, wish.instance);
-        let user = solo_heart::program_user(self.home.root(), &wish.service.to_string());
+        let socket = self.socket(wish.tenant.host.cell(), wish.instance);
+        let own = solo_heart::program_user(self.home.root(), &wish.service.to_string());
+        let user = volumes::user(wish.tenant, &wish.spec.mounts).or(own);
         let seal = seal::message(&self.settings, wish, user, &socket)?;
         let closed = |error: tokio::sync::AcquireError| Problem::internal(error.to_string());
         let _permit = self.seals.acquire().await.map_err(closed)?;
         let taken = Taken { programs: self, cell: Some(self.take().await?) };
         let cell = taken.cell.clone().unwrap_or_default();
         let control = self.home.cell_socket(&cell);
-        let sealing = tokio::task::spawn_blocking(move || {
+        blocking(move || {
             // Of a sandbox before this one: its program is gone with it.
             match std::fs::remove_file(&socket) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -157,8 +212,8 @@ impl Programs {
                 _ => {}
             }
             seal::seal(&control, seal)
-        });
-        sealing.await.unwrap_or_else(|error| Err(Problem::internal(error.to_string())))?;
+        })
+        .await?;
         Ok(taken.keep())
     }
 
@@ -176,31 +231,28 @@ impl Programs {
                 None => break,
             }
         }
-        self.spawn().await.map_err(|error| match error {
-            HeartError::SpawnFailed { error, .. } if error == NO_CONTROL_GROUPS => Problem::new(
-                ProblemKind::FailedPrecondition,
-                "SANDBOX_REFUSED",
-                "programs run in control groups, and there are none that Solo may use",
-            )
-            .remedy(
-                "run Solo as root, or as a systemd service with Delegate=yes; `solo doctor` tells what \
-                 is there, `solo up --sandbox-without control_group` does without limits on memory and \
-                 processes of programs",
-            ),
-            error => Problem::new(ProblemKind::Unavailable, "SANDBOX_LOST", error.to_string())
-                .remedy("try again; `solo doctor` checks the machine"),
-        })
+        self.spawn().await
     }
 
-    async fn spawn(&self) -> Result<String, HeartError> {
-        loop {
+    /// A cell whose root has what all have.
+    async fn spawn(&self) -> Result<String, Problem> {
+        let cell = loop {
             let cell = format!("{CELL_PREFIX}{}", self.next.fetch_add(1, Ordering::Relaxed));
             // Of an earlier kernel.
             if self.heart.pid(&cell).is_none() {
-                self.heart.spawn(&cell, CellKind::Process, None).await?;
-                return Ok(cell);
+                break cell;
             }
-        }
+        };
+        self.heart.spawn(&cell, CellKind::Process, None).await.map_err(not_spawned)?;
+        let taken = Taken { programs: self, cell: Some(cell.clone()) };
+        let (control, heart) = (self.home.cell_socket(&cell), self.heart.clone());
+        let settings = self.settings.clone();
+        blocking(move || {
+            let lives = || heart.pid(&cell).is_some();
+            seal::prepare(&control, &settings, lives)
+        })
+        .await?;
+        Ok(taken.keep())
     }
 
     /// Ends the sandboxes of instances that are over, and all that runs in them.
@@ -248,7 +300,8 @@ impl Programs {
                     let sandbox = Sandbox { cell: tokio::sync::Mutex::new(Some(cell)), shown };
                     self.sandboxes.lock().insert(sealed.instance, Arc::new(sandbox));
                 }
-                None => self.pool.lock().push(cell),
+                // What operators show may have changed since it was prepared.
+                None => self.end(&cell).await,
             }
         });
         futures_util::future::join_all(asking).await;
@@ -264,4 +317,29 @@ impl Programs {
     fn socket(&self, host: &str, instance: &str) -> PathBuf {
         self.home.program_sockets(host).join(format!("{instance}.sock"))
     }
+}
+
+fn not_spawned(error: HeartError) -> Problem {
+    match error {
+        HeartError::SpawnFailed { error, .. } if error == NO_CONTROL_GROUPS => Problem::new(
+            ProblemKind::FailedPrecondition,
+            "SANDBOX_REFUSED",
+            "programs run in control groups, and there are none that Solo may use",
+        )
+        .remedy(
+            "run Solo as root, or as a systemd service with Delegate=yes; `solo doctor` tells what \
+             is there, `solo up --sandbox-without control_group` does without limits on memory and \
+             processes of programs",
+        ),
+        error => Problem::new(ProblemKind::Unavailable, "SANDBOX_LOST", error.kind())
+            .remedy("try again; `solo doctor` checks the machine"),
+    }
+}
+
+/// Work that waits for the disk or for another process, on a thread that may.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Problem> + Send + 'static,
+) -> Result<T, Problem> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(Problem::internal(error.to_string())))
 }

@@ -7,13 +7,16 @@ use std::time::Duration;
 
 use solo_process::wire::messages::control_answer::Tell;
 use solo_process::wire::messages::control_request::Ask;
-use solo_process::wire::messages::{self, ControlAnswer, ControlRequest, Hello, Identity, Seal};
+use solo_process::wire::messages::{
+    self, ControlAnswer, ControlRequest, Hello, Identity, Prepare, Seal,
+};
 use solo_process::wire::{Connection, VERSION, entry_message};
 use solo_sandbox::{Access, Entry};
 use solo_types::{LimitAction, Limits, Problem, ProblemKind};
 
 use super::Wish;
 use super::settings::Settings;
+use super::volumes;
 
 /// Where the code of a program is, inside.
 const PROGRAM_PATH: &str = "/app/program";
@@ -60,11 +63,12 @@ pub(super) fn message(
     user: Option<u32>,
     socket: &Path,
 ) -> Result<Seal, Problem> {
-    let mut entries = shown(settings);
+    let mut entries = Vec::new();
     if let Code::Stored(from) = wish.code {
         let (from, at) = (from.clone(), PROGRAM_PATH.into());
         entries.push(Entry::Bind { from, at, access: Access::Execute });
     }
+    entries.extend(volumes::entries(settings, wish.tenant, &wish.spec.mounts)?);
     let no_text = || Problem::internal("a path of the sandbox is no UTF-8");
     let entries: Option<Vec<_>> = entries.iter().map(entry_message).collect();
     Ok(Seal {
@@ -74,7 +78,7 @@ pub(super) fn message(
         limits: Some(messages::Limits::default()),
         without: Vec::new(),
         program_socket: socket.to_str().ok_or_else(no_text)?.to_owned(),
-        group_limits: Some(group_limits(wish.limits)),
+        group_limits: Some(group_limits(&wish.spec.limits)),
     })
 }
 
@@ -157,10 +161,31 @@ pub(super) fn check_host_path(settings: &Settings, path: &Path) -> Result<(), Pr
     }
 }
 
+/// Has the process at `control` make what every sandbox has. Blocks.
+///
+/// # Errors
+/// `SANDBOX_REFUSED`, `SANDBOX_LOST`.
+pub(super) fn prepare(
+    control: &Path,
+    settings: &Settings,
+    lives: impl Fn() -> bool,
+) -> Result<(), Problem> {
+    let entries: Option<Vec<_>> = shown(settings).iter().map(entry_message).collect();
+    let no_text = || Problem::internal("a path of the sandbox is no UTF-8");
+    done(control, Ask::Prepare(Prepare { entries: entries.ok_or_else(no_text)? }), lives)
+}
+
 /// Tells the process at `control` for whom it is. Blocks.
+///
+/// # Errors
+/// As [`prepare`].
 pub(super) fn seal(control: &Path, seal: Seal) -> Result<(), Problem> {
-    match ask(control, Ask::Seal(seal)).map_err(|error| unreachable(&error))? {
-        Tell::Sealed(_) => Ok(()),
+    done(control, Ask::Seal(seal), || true)
+}
+
+fn done(control: &Path, request: Ask, lives: impl Fn() -> bool) -> Result<(), Problem> {
+    match ask(control, request, lives).map_err(|error| unreachable(&error))? {
+        Tell::Sealed(_) | Tell::Prepared(_) => Ok(()),
         Tell::Failed(failed) => {
             let layer = if failed.layer.is_empty() { "the request" } else { &failed.layer };
             let cause = format!(
@@ -181,18 +206,19 @@ pub(super) fn seal(control: &Path, seal: Seal) -> Result<(), Problem> {
 
 /// Asks the process at `control` for whom it is. Blocks.
 pub(super) fn hello(control: &Path) -> io::Result<Identity> {
-    match ask(control, Ask::Hello(Hello { version: VERSION }))? {
+    match ask(control, Ask::Hello(Hello { version: VERSION }), || true)? {
         Tell::Identity(identity) => Ok(identity),
         _ => Err(io::ErrorKind::InvalidData.into()),
     }
 }
 
-fn ask(control: &Path, ask: Ask) -> io::Result<Tell> {
+/// `lives`: whether the process may still begin to listen.
+fn ask(control: &Path, ask: Ask, lives: impl Fn() -> bool) -> io::Result<Tell> {
     let until = std::time::Instant::now() + ANSWER_TIMEOUT;
     let mut connection = loop {
         match Connection::open(control) {
             Ok(connection) => break connection,
-            Err(error) if std::time::Instant::now() >= until => return Err(error),
+            Err(error) if std::time::Instant::now() >= until || !lives() => return Err(error),
             Err(_) => std::thread::sleep(PAUSE),
         }
     };

@@ -60,7 +60,7 @@ impl Programs {
                 }
                 Err(error) => {
                     // Said once for each reason: it is tried again and again.
-                    let why = error.kind();
+                    let why = error.cause.clone();
                     if self.no_pool.lock().replace(why.clone()) != Some(why) {
                         tracing::warn!(%error, "Failed to prepare a sandbox for programs");
                     }
@@ -91,9 +91,8 @@ impl Programs {
                     continue;
                 }
             };
-            let host = service.host.cell();
-            let (service, limits) = (service.id, &spec.limits);
-            let wish = Wish { instance: &instance, service, host, code: &code, limits };
+            let (id, tenant) = (service.id, &service.tenant);
+            let wish = Wish { instance: &instance, service: id, tenant, code: &code, spec: &spec };
             tracing::info!(instance, "The sandbox of a program died; making another one");
             if let Err(problem) = self.provide(wish).await {
                 tracing::warn!(%problem, instance, "Failed to make another sandbox for a program");
@@ -121,7 +120,7 @@ impl Programs {
 }
 
 /// The service that an instance belongs to.
-fn owner(kernel: &Kernel, instance: &str) -> Option<Arc<Service>> {
+pub(super) fn owner(kernel: &Kernel, instance: &str) -> Option<Arc<Service>> {
     let id: InstanceId = instance.parse().ok()?;
     kernel.registry.find_id(&id.service.to_string())
 }

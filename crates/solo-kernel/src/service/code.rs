@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 
 use solo_api::{CodeSource, PROGRAM_FORMAT, is_program};
 use solo_types::{
-    Digest, HealthCheck, Problem, ProblemKind, Program, ServiceKind, ServiceSpec, is_url_path,
+    Digest, HealthCheck, Mount, Problem, ProblemKind, Program, ServiceKind, ServiceSpec,
+    is_url_path,
 };
 
 use crate::cells::Compiled;
@@ -119,6 +120,19 @@ pub(super) fn said_of(
         return Err(Problem::invalid("INVALID_HEALTH_CHECK", "health_check.function", rule));
     }
     Ok(Some(said.unwrap_or_else(|| Program::new(solo_types::Interface::None))))
+}
+
+/// Refuses what only a program can be given.
+///
+/// # Errors
+/// `NOT_A_PROGRAM`.
+pub(super) fn check_mounts(kind: ServiceKind, mounts: &[Mount]) -> Result<(), Problem> {
+    if kind == ServiceKind::Process || mounts.is_empty() {
+        return Ok(());
+    }
+    let rule = "the code is no program, and has no files that a volume or a device could be among";
+    Err(Problem::invalid("NOT_A_PROGRAM", "mounts", rule)
+        .remedy("leave `mounts` out, or send a binary or a script that begins with `#!`"))
 }
 
 /// A program needs no compiler.

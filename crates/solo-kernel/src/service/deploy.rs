@@ -15,7 +15,7 @@ use solo_types::{
     ServiceSpec, Usage,
 };
 
-use super::code::{prepare, said_of};
+use super::code::{check_mounts, prepare, said_of};
 use super::giving::{Given, Start};
 use super::idempotency::{Known, answer_row, look_up_key, tenant_key};
 use super::state::State;
@@ -72,6 +72,7 @@ pub(crate) async fn deploy(
     let code = request.code.clone();
     let (digest, compiled, stored) = prepare(&kernel, &tenant, code, &cell.engine).await?;
     let spec = specify(&tenant, request, digest, &compiled)?;
+    check_mounts(spec.kind, &spec.mounts)?;
     let mut answer = Deployed {
         service: spec.name.to_string(),
         revision: 1,
@@ -135,6 +136,7 @@ fn specify(
         secrets: request.secrets,
         exports: artifact.exports.clone(),
         program,
+        mounts: request.mounts,
     })
 }
 
@@ -166,6 +168,11 @@ impl Starting<'_> {
             kernel.store.run(move |t| store::latest_revision_of_name(t, &tenant, &wanted)).await?;
         answer.revision = latest + 1;
         let given = Given::give(kernel, from, id, &self.spec)?;
+        let _stay = match self.spec.mounts.is_empty() {
+            true => None,
+            false => Some(self.tenant.volumes.read().await),
+        };
+        let made = kernel.programs.make_volumes(self.tenant, &self.spec.mounts).await?;
         let started = Instant::now();
         if let Err(problem) = self.start(id, answer.revision, &numbers).await {
             kernel.metrics.deployments.with_label_values(&["failed"]).inc();
@@ -191,6 +198,7 @@ impl Starting<'_> {
             }
         };
         given.keep();
+        made.keep();
         self.publish(&service, numbers).await;
         drop(reservation);
         kernel.metrics.deployments.with_label_values(&["ready"]).inc();

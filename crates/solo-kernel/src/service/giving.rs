@@ -65,13 +65,12 @@ async fn provide(
     }
     let tenant = tenant_of(kernel, spec)?;
     let code = program_code(kernel, &tenant, spec)?;
-    let host = tenant.host.cell();
     let making = instances.iter().map(|instance| {
-        kernel.programs.provide(Wish { instance, service, host, code: &code, limits: &spec.limits })
+        kernel.programs.provide(Wish { instance, service, tenant: &tenant, code: &code, spec })
     });
     let made = futures_util::future::join_all(making).await;
     let Some(problem) = made.into_iter().find_map(Result::err) else { return Ok(()) };
-    kernel.programs.release(host, instances).await;
+    kernel.programs.release(tenant.host.cell(), instances).await;
     Err(problem)
 }
 

@@ -28,6 +28,7 @@ fn state(replicas: u32) -> State {
         secrets: Vec::new(),
         exports: Vec::new(),
         program: None,
+        mounts: Vec::new(),
     };
     State::from_row(ServiceRow {
         id: SERVICE,

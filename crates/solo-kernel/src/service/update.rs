@@ -11,12 +11,12 @@ use serde::{Deserialize, Serialize};
 use solo_api::{CodeSource, UpdateSpec};
 use solo_rollout::{Decision, ObservedInstance, Rollout, RolloutSpec};
 use solo_types::{
-    Digest, Export, InstanceState, Interface, Problem, ProblemKind, Program, ServiceKind,
+    Digest, Export, InstanceState, Interface, Mount, Problem, ProblemKind, Program, ServiceKind,
     ServiceSpec, Usage,
 };
 
 use super::Service;
-use super::code::{compiled, prepare, said_of};
+use super::code::{check_mounts, compiled, prepare, said_of};
 use super::deploy::Timing;
 use super::giving::Start;
 use super::idempotency::answer_row;
@@ -94,6 +94,18 @@ impl Service {
             spec.secrets = secrets;
         }
         kernel.secrets.check(&spec.tenant, &spec.secrets).await?;
+        match request.mounts {
+            Some(mounts) => spec.mounts = mounts,
+            // They go with the program.
+            None if spec.kind != ServiceKind::Process => spec.mounts.clear(),
+            None => {}
+        }
+        check_mounts(spec.kind, &spec.mounts)?;
+        let _stay = match spec.mounts.is_empty() {
+            true => None,
+            false => Some(self.tenant.volumes.read().await),
+        };
+        let made = kernel.programs.make_volumes(&self.tenant, &spec.mounts).await?;
         let plan = RolloutSpec {
             from: previous,
             to: previous + 1,
@@ -111,6 +123,7 @@ impl Service {
         }
         let started = Instant::now();
         self.roll(kernel).await?;
+        made.keep();
         let updated = Updated {
             service: self.name.to_string(),
             revision: previous + 1,
@@ -130,6 +143,17 @@ impl Service {
             kernel.store.run(move |t| store::put_idempotent(t, &answer)).await?;
         }
         Ok(updated)
+    }
+
+    /// How an update goes that says nothing of it: two programs that write the same files at one time would
+    /// spoil them.
+    pub(crate) fn usual_strategy(&self, mounts: &[Mount]) -> Strategy {
+        let state = self.state.lock();
+        let mut all = mounts.iter().chain(&state.spec.mounts);
+        if all.any(|mount| mount.written_volume().is_some()) {
+            return Strategy::Recreate;
+        }
+        Strategy::Rolling
     }
 
     /// Counts what an update is to have.

@@ -128,7 +128,8 @@ pub(super) fn prepare(connection: &mut Connection) -> Result<(), StoreError> {
     // FULL: a commit is synced before it is answered. NORMAL would lose commits with the power.
     connection.execute_batch(
         "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;
-         PRAGMA busy_timeout = 5000; PRAGMA trusted_schema = OFF;",
+         PRAGMA busy_timeout = 5000; PRAGMA trusted_schema = OFF;
+         PRAGMA temp_store = MEMORY;",
     )?;
     let found: i64 = connection.query_row("PRAGMA user_version", [], |row| row.get(0))?;
     match found {

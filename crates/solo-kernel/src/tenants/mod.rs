@@ -42,6 +42,8 @@ pub(crate) struct Tenant {
     pub(crate) turns: Turns,
     /// Held while a grant is made: counting and keeping are one step.
     pub(crate) granting: tokio::sync::Mutex<()>,
+    /// Held to read while something is given volumes, to write while one is removed.
+    pub(crate) volumes: tokio::sync::RwLock<()>,
     books: Mutex<Books>,
 }
 
@@ -104,6 +106,7 @@ impl Tenant {
             artifacts,
             turns: Turns::new(is_first),
             granting: tokio::sync::Mutex::default(),
+            volumes: tokio::sync::RwLock::default(),
             books: Mutex::new(Books { quotas: row.quotas, ..Books::default() }),
         }))
     }
