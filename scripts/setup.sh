@@ -23,6 +23,11 @@ has curl || packages+=(curl)
 has erl || packages+=(erlang-base)
 has node || packages+=(nodejs)
 has npm || packages+=(npm)
+# Programs that nobody here wrote, which run as services in the tests.
+has python3 || packages+=(python3)
+has nginx || packages+=(nginx)
+has redis-server || packages+=(redis-server)
+compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || packages+=(postgresql)
 
 # The installed compiler, if it is new enough; Debian's own (`rustc-web` follows Rust closely) else.
 rust_is_new_enough() {
@@ -35,7 +40,7 @@ if [ ${#packages[@]} -gt 0 ]; then
   has apt-get || { say "no apt-get here; install by hand: ${packages[*]}"; exit 1; }
   say "installing ${packages[*]}"
   as_root apt-get update -qq
-  # Prometheus is here for promtool alone: its service stays off.
+  # What these packages start by themselves stays off: the tests start their own.
   as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 \
     apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
 fi

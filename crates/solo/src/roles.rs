@@ -14,7 +14,7 @@ use std::time::Duration;
 use clap::{Args, Parser, ValueEnum};
 use solo_heart::protocol::descriptors::GATEWAY_HTTP;
 use solo_sandbox::{
-    Access, EnterError, Entry, Filter, Group, Groups, Holds, Identity, Layer, Level, Limits,
+    Access, EnterError, Entry, Files, Filter, Group, Groups, Holds, Identity, Layer, Level, Limits,
     Policy, ProcessLimits, Sandbox, common_entries,
 };
 use solo_tls::TlsFiles;
@@ -48,6 +48,9 @@ enum Role {
         home: PathBuf,
         #[command(flatten)]
         tls: Tls,
+        /// Layers that the operator does without
+        #[arg(long, value_parser = layer)]
+        without: Vec<Layer>,
     },
     /// The front door
     Gateway {
@@ -55,6 +58,9 @@ enum Role {
         home: PathBuf,
         #[command(flatten)]
         tls: Tls,
+        /// Layers that the operator does without
+        #[arg(long, value_parser = layer)]
+        without: Vec<Layer>,
     },
     /// A host of guest code
     Cell {
@@ -163,11 +169,18 @@ impl Room {
         }
     }
 
-    fn shut_in(self) -> Result<Holds, String> {
+    /// Shuts this process in as a cell of `kind`; the cell of a program does so by itself, but on trial.
+    fn shut_in(self, kind: Kind) -> Result<Holds, String> {
         let entry = |path: PathBuf, access| Entry::Bind { at: path.clone(), from: path, access };
         let null = PathBuf::from("/dev/null");
-        let mut entries =
-            vec![Entry::Processes { at: "/proc".into() }, entry(null, Access::Device)];
+        let (mut entries, policy) = match kind {
+            Kind::Process => (common_entries(Identity::default(), SCRATCH_BYTES), Policy::Program),
+            Kind::Wasm | Kind::Compiler => {
+                let own =
+                    vec![Entry::Processes { at: "/proc".into() }, entry(null, Access::Device)];
+                (own, Policy::Cell)
+            }
+        };
         entries.extend(self.execute.into_iter().map(|path| entry(path, Access::Execute)));
         entries.extend(self.write.into_iter().map(|path| entry(path, Access::Write)));
         entries.extend(self.programs.map(|from| Entry::Bind {
@@ -191,7 +204,7 @@ impl Room {
         // The tie to the heart was cut with the former user.
         solo_heart::end_with_parent().map_err(told)?;
         sandbox.restrict_files().map_err(refused)?;
-        sandbox.restrict_calls(Policy::Cell).map_err(refused)?;
+        sandbox.restrict_calls(policy).map_err(refused)?;
         Ok(holds)
     }
 }
@@ -256,34 +269,45 @@ fn run(role: Role) -> Result<(), String> {
     };
     let level = if holds_keys { Level::Keys } else { Level::Role };
     solo_sandbox::confine_self(level).map_err(told)?;
-    if matches!(role, Role::Kernel { .. } | Role::Gateway { .. }) {
-        Policy::Role.filter().and_then(Filter::install).map_err(told)?;
+    if let Role::Kernel { without, .. } | Role::Gateway { without, .. } = &role {
+        if !without.contains(&Layer::Landlock)
+            && let Some(files) = files_of(&role)
+        {
+            files.restrict().map_err(|error| {
+                let remedy = error.remedy;
+                let cause = chain(&error);
+                format!("{cause}; {remedy}, or do without: --sandbox-without {}", error.layer)
+            })?;
+        }
+        if !without.contains(&Layer::Seccomp) {
+            Policy::Role.filter().and_then(Filter::install).map_err(told)?;
+        }
     }
     match role {
-        Role::Kernel { home, tls } => {
+        Role::Kernel { home, tls, .. } => {
             let tls = tls.files();
             solo_kernel::run(solo_kernel::KernelOptions { home, tls }).map_err(told)
         }
-        Role::Gateway { home, tls } => {
+        Role::Gateway { home, tls, .. } => {
             let listener = solo_heart::take_descriptor(GATEWAY_HTTP).map_err(told)?;
             let (listener, tls) = (TcpListener::from(listener), tls.files());
             solo_gateway::run(solo_gateway::GatewayOptions { home, listener, tls }).map_err(told)
         }
-        Role::Cell { room, trial: true, .. } => {
-            let holds = serde_json::to_vec(&room.shut_in()?).map_err(told)?;
+        Role::Cell { kind, room, trial: true, .. } => {
+            let holds = serde_json::to_vec(&room.shut_in(kind)?).map_err(told)?;
             std::io::stdout().write_all(&holds).map_err(told)
         }
         Role::Cell { kind: Kind::Wasm, id, socket, room, .. } => {
             let programs = room.programs_inside();
             let options = solo_cell::wasm::WasmCellOptions { cell: id, socket, programs };
             let cell = solo_cell::wasm::WasmCell::prepare(options).map_err(told)?;
-            room.shut_in()?;
+            room.shut_in(Kind::Wasm)?;
             cell.run().map_err(told)
         }
         Role::Cell { kind: Kind::Compiler, id, socket, room, .. } => {
             let options = solo_cell::compiler::CompilerOptions { cell: id, socket };
             let cell = solo_cell::compiler::CompilerCell::prepare(options).map_err(told)?;
-            room.shut_in()?;
+            room.shut_in(Kind::Compiler)?;
             cell.run().map_err(told)
         }
         Role::Cell { kind: Kind::Process, id, socket, room, .. } => {
@@ -295,6 +319,29 @@ fn run(role: Role) -> Result<(), String> {
         }
         // They are no children of the heart's: see above.
         Role::AuditCommand { .. } | Role::Trial { .. } => Ok(()),
+    }
+}
+
+/// What kernel and gateway may do with files. `None`: what their user may.
+fn files_of(role: &Role) -> Option<Files> {
+    match role {
+        // It reads what operators name: certificates, programs, directories of the machine.
+        Role::Kernel { home, .. } => {
+            let mut write = solo_kernel::written_by_sinks(home)?;
+            write.push(home.clone());
+            Some(Files { read: vec!["/".into()], write })
+        }
+        // Nothing of the home but the way to the API, and the certificate that it serves.
+        Role::Gateway { home, tls, .. } => {
+            let own = [&tls.tls_cert, &tls.tls_key, &tls.tls_client_ca];
+            let above = |path: &&PathBuf| path.parent().map(PathBuf::from);
+            let mut read: Vec<PathBuf> =
+                own.into_iter().flatten().filter_map(|p| above(&p)).collect();
+            read.extend(["/etc", "/lib", "/lib64", "/proc", "/sys", "/usr"].map(PathBuf::from));
+            read.push(home.join("run"));
+            Some(Files { read, write: Vec::new() })
+        }
+        _ => None,
     }
 }
 
@@ -336,6 +383,8 @@ fn wrong_filter(text: &str, error: &dyn Display) -> Failure {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use clap::CommandFactory;
 
     use super::*;
@@ -348,6 +397,38 @@ mod tests {
         assert_eq!(names, ROLES);
     }
 
+    /// The gateway parses what strangers send: it reads no key, token or database, and writes nothing.
+    #[test]
+    fn the_gateway_has_nothing_of_the_home_but_the_way_to_the_api() {
+        let home = tempfile::tempdir().expect("a directory");
+        let home = home.path();
+        let role = Role::Gateway { home: home.to_owned(), tls: none(), without: Vec::new() };
+        let files = files_of(&role).expect("restricted");
+        assert_eq!(files.write, Vec::<PathBuf>::new());
+        let of_home = files.read.iter().filter(|path| path.starts_with(home));
+        assert_eq!(of_home.collect::<Vec<_>>(), [&home.join("run")]);
+        assert!(files.read.iter().all(|path| path != Path::new("/") && !home.starts_with(path)));
+    }
+
+    /// A command that is given the audit log runs below the kernel, and writes where it likes.
+    #[test]
+    fn the_kernel_writes_to_its_home_and_where_its_sinks_do() {
+        let home = tempfile::tempdir().expect("a directory");
+        let home = home.path();
+        let files =
+            || files_of(&Role::Kernel { home: home.to_owned(), tls: none(), without: Vec::new() });
+        assert_eq!(files().expect("restricted").write, [home]);
+        let say = |text: &str| std::fs::write(home.join("audit.toml"), text).expect("written");
+        say("[sinks.a]\nto = \"file:/usr/share/not/there/yet\"\n");
+        assert_eq!(files().expect("restricted").write, [Path::new("/usr/share"), home]);
+        say("[sinks.a]\ncommand = [\"/bin/cat\"]\n");
+        assert_eq!(files(), None);
+    }
+
+    fn none() -> Tls {
+        Tls { tls_cert: None, tls_key: None, tls_client_ca: None }
+    }
+
     #[test]
     fn the_command_lines_of_the_heart_are_understood() {
         for line in [
@@ -355,6 +436,7 @@ mod tests {
             "solo gateway --home /h",
             "solo kernel --home /h --tls-cert /c --tls-key /k",
             "solo gateway --home /h --tls-cert /c --tls-key /k --tls-client-ca /a",
+            "solo kernel --home /h --without=landlock --without=seccomp",
             "solo cell wasm --id wasm-default --socket /h/run/cells/wasm-default.sock \
              --group /g/memory/solo-0/wasm-default --group /g/cpu/solo-0/wasm-default --user=1900000001 \
              --programs /h/run/programs/wasm-default --execute /h/tenants/default/compiled",

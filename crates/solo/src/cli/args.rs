@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use super::{Failure, Output};
 use super::{
     audit, call, code, deploy, doctor, explain, failure, secret, services, shutdown, tenant, tls,
-    token, trust, up, update, watch,
+    token, trust, up, update, volume, watch,
 };
 use crate::output::Format;
 
@@ -81,6 +81,8 @@ pub(crate) enum Command {
     Explain(explain::Explain),
     /// Keep secrets that services are given by reference
     Secret(secret::Secret),
+    /// List and remove the volumes of programs
+    Volume(volume::Volume),
     /// Make tenants, and say what each may have
     Tenant(tenant::Tenant),
     /// Draw the tree of supervisors, cells, services and instances

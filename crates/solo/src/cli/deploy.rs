@@ -9,6 +9,7 @@ use solo_gateway::json::DeployJson;
 use super::Failure;
 use super::code::CodeFlags;
 use super::context::{Context, answer};
+use super::mounts::MountFlags;
 use super::program::ProgramFlags;
 use super::settings::{HealthFlags, LimitFlags, RestartFlags};
 use super::values::{capability, check_unique, milliseconds, number, pair, secret_reference};
@@ -59,6 +60,8 @@ pub(crate) struct Deploy {
     timeout: u64,
     #[command(flatten)]
     program: ProgramFlags,
+    #[command(flatten)]
+    mounts: MountFlags,
     #[command(flatten)]
     limits: LimitFlags,
     #[command(flatten)]
@@ -118,6 +121,7 @@ impl Deploy {
             dry_run: self.dry_run,
             idempotency_key: self.idempotency_key.unwrap_or_default(),
             program: self.program.message(),
+            mounts: self.mounts.messages(),
         }
     }
 }
@@ -155,7 +159,7 @@ mod tests {
              --health-failures 9 --allow call,send,execute=service:counter --config a=b --label c=d \
              --secret password=db \
              --env E=F --arg -x --tier system --dry-run --idempotency-key k \
-             --interface http --port 80 --ready-http /up",
+             --interface http --port 80 --ready-http /up --volume db:/data:ro --device gpu",
         );
         let limits = v1::Limits {
             max_processes: Some(2),
@@ -209,6 +213,16 @@ mod tests {
                     when: Some(v1::program_readiness::When::HttpPath("/up".into())),
                 }),
             }),
+            mounts: [
+                v1::mount::What::Volume(v1::VolumeMount {
+                    volume: "db".into(),
+                    at: "/data".into(),
+                    read_only: true,
+                }),
+                v1::mount::What::Device("gpu".into()),
+            ]
+            .map(|what| v1::Mount { what: Some(what) })
+            .into(),
         };
         assert_eq!(request, expected);
     }

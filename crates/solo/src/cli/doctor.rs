@@ -74,7 +74,7 @@ impl Doctor {
             addresses: addresses.filter(|_| running),
             processes: heart.filter(|_| running).map(processes).unwrap_or_default(),
             machine: solo_sandbox::detect(),
-            cells: ["wasm", "compiler"].map(try_cell).into(),
+            cells: ["wasm", "compiler", "process"].map(try_cell).into(),
         };
         context.output.show(&json, doctor_text)
     }

@@ -21,6 +21,7 @@ mod doctor;
 mod explain;
 mod failure;
 mod maps;
+mod mounts;
 mod node;
 mod program;
 mod public;
@@ -37,6 +38,7 @@ mod trust;
 mod up;
 mod update;
 mod values;
+mod volume;
 mod watch;
 
 use args::{Cli, Command};
@@ -86,6 +88,7 @@ async fn remote(command: Command, context: &Context) -> Result<(), Failure> {
         Command::Token(command) => command.run(context).await,
         Command::Explain(command) => command.run(context).await,
         Command::Secret(command) => command.run(context).await,
+        Command::Volume(command) => command.run(context).await,
         Command::Tenant(command) => command.run(context).await,
         Command::Tree(command) => command.run(context).await,
         Command::Upload(command) => command.run(context).await,

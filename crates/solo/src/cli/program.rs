@@ -15,7 +15,7 @@ pub(crate) struct ProgramFlags {
     /// Port that a program listens on, in its own network; told to it as $PORT [default: 8080]
     #[arg(long, value_name = "PORT", value_parser = number::<u16>("port"))]
     port: Option<u16>,
-    /// A program is ready when it says so to $NOTIFY_SOCKET
+    /// A program is ready when it says so to $NOTIFY_SOCKET [default with --interface socket]
     #[arg(long, group = "ready")]
     ready_notify: bool,
     /// A program is ready when it accepts connections on its port [default with --interface http]
@@ -38,7 +38,7 @@ enum InterfaceName {
     Http,
     /// A message is a line of JSON on its standard input
     Stdio,
-    /// Not built yet
+    /// It asks for messages, and sends its own, over the Unix socket in $SOLO_SOCKET
     Socket,
 }
 

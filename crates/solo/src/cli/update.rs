@@ -9,6 +9,7 @@ use solo_gateway::json::UpdateJson;
 use super::Failure;
 use super::code::CodeFlags;
 use super::context::{Context, answer};
+use super::mounts::MountFlags;
 use super::program::ProgramFlags;
 use super::settings::{LimitFlags, RestartFlags};
 use super::values::{check_unique, milliseconds, number, pair, secret_reference};
@@ -47,6 +48,11 @@ pub(crate) struct Update {
     timeout: u64,
     #[command(flatten)]
     program: ProgramFlags,
+    #[command(flatten)]
+    mounts: MountFlags,
+    /// Take all volumes and devices away
+    #[arg(long, conflicts_with_all = ["volume", "device"])]
+    no_mounts: bool,
     #[command(flatten)]
     limits: LimitFlags,
     #[command(flatten)]
@@ -88,6 +94,8 @@ impl Update {
             Some(StrategyName::Canary) => v1::UpdateStrategy::Canary,
             Some(StrategyName::BlueGreen) => v1::UpdateStrategy::BlueGreen,
         };
+        let mounts = self.mounts.messages();
+        let replaces_mounts = self.no_mounts || !mounts.is_empty();
         let replaces_secrets = self.no_secrets || !self.secret.is_empty();
         v1::UpdateRequest {
             name: self.name,
@@ -100,6 +108,7 @@ impl Update {
             secrets: replaces_secrets.then_some(v1::SecretReferences { references: self.secret }),
             idempotency_key: self.idempotency_key.unwrap_or_default(),
             program: self.program.message(),
+            mounts: replaces_mounts.then_some(v1::Mounts { mounts }),
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Services as text.
 
 use solo_gateway::json::{
-    DeployJson, ExitJson, ExportJson, InstanceJson, ListJson, StatusJson, TimingJson, UpdateJson,
+    DeployJson, ExitJson, ExportJson, InstanceJson, ListJson, MountJson, StatusJson, TimingJson,
+    UpdateJson,
 };
 
 use super::text::{Style, duration_us, one_line, size, table};
@@ -86,6 +87,15 @@ pub(crate) fn status_text(status: &StatusJson, style: Style) -> String {
     }
     for secret in &status.secrets {
         line("secret", &format!("{} as {}", secret.secret, secret.key));
+    }
+    for mount in &status.mounts {
+        match mount {
+            MountJson::Volume { name, at, read_only } => {
+                let how = if *read_only { ", to read" } else { "" };
+                line("volume", &format!("{name} at {at}{how}"));
+            }
+            MountJson::Device { name } => line("device", name),
+        }
     }
     if let Some(limits) = &status.limits {
         let memory = limits.max_memory_bytes.map(size).unwrap_or_default();

@@ -58,6 +58,12 @@ async fn every_command_answers_in_json_with_stable_keys() {
         doctor.to_string().contains("landlock") || doctor.to_string().contains("Landlock"),
         "{doctor}"
     );
+    // Each kind of cell was tried on this machine.
+    for (number, kind) in ["wasm", "compiler", "process"].into_iter().enumerate() {
+        let cell = &doctor["cells"][number];
+        assert_eq!((&cell["kind"], &cell["error"]), (&kind.into(), &serde_json::Value::Null));
+        assert!(cell["layers"].as_array().is_some_and(|layers| layers.len() > 10), "{cell}");
+    }
     assert_eq!(solo.json(&["kill", "counter", "--force"])["service"], "counter");
     for shell in ["bash", "zsh", "fish"] {
         assert!(solo.cli(&["completions", shell]).stdout.len() > 1_000);

@@ -327,10 +327,10 @@ impl Drop for Solo {
             // All other processes end with the heart.
             let _gone = heart.kill();
             let _gone = heart.wait();
-            // No next heart removes its control groups.
-            let groups = solo_sandbox::Groups::open(&solo_heart::control_group_name(self.home()));
-            let _gone = groups.map(|groups| groups.remove(Duration::from_secs(2)));
         }
+        // No next heart removes the control groups of those that were killed.
+        let groups = solo_sandbox::Groups::open(&solo_heart::control_group_name(self.home()));
+        let _gone = groups.map(|groups| groups.remove(Duration::from_secs(10)));
     }
 }
 

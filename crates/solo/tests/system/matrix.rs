@@ -12,7 +12,7 @@ use crate::harness::{ADDER, Requests, Solo, deploy, eventually};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// An operation, and the least that it takes.
-pub(crate) const OPERATIONS: [(&str, &str); 22] = [
+pub(crate) const OPERATIONS: [(&str, &str); 24] = [
     ("Deploy", "deploy service:default/fresh"),
     ("Status", "read service:default/mine"),
     ("Watch", "read service:default/mine"),
@@ -29,6 +29,8 @@ pub(crate) const OPERATIONS: [(&str, &str); 22] = [
     ("SetSecret", "write secret:default/key"),
     ("ListSecrets", "read secret:default/key"),
     ("RemoveSecret", "write secret:default/key"),
+    ("ListVolumes", "read volume:default/key"),
+    ("RemoveVolume", "write volume:default/key"),
     ("SetTenant", "deploy tenant:acme"),
     ("ListTenants", "read tenant:acme"),
     ("RemoveTenant", "kill tenant:acme"),
@@ -119,6 +121,8 @@ async fn run_in(client: &Client, prefix: &str, operation: &str) -> Result<(), Pr
         }
         "ListSecrets" => ask!(list_secrets, v1::ListSecretsRequest {}),
         "RemoveSecret" => ask!(remove_secret, v1::RemoveSecretRequest { name: named("key") }),
+        "ListVolumes" => ask!(list_volumes, v1::ListVolumesRequest {}),
+        "RemoveVolume" => ask!(remove_volume, v1::RemoveVolumeRequest { name: named("key") }),
         "SetTenant" => {
             ask!(set_tenant, v1::SetTenantRequest { name: "acme".into(), quotas: None })
         }
@@ -152,6 +156,7 @@ async fn every_operation_with_every_kind_of_token() {
     let solo = Solo::start().await;
     let owner = solo.answering().await;
     owner.deploy(deploy("mine", ADDER)).await.expect("deploy");
+    std::fs::create_dir_all(solo.home().join("tenants/default/volumes/key")).expect("made");
     let everything = "read,call,send,kill,deploy,update,grant service:default/*";
     let forged = Authority::generate()
         .mint_token(&[capability(&format!("{everything} until=99999999999"))])
@@ -198,7 +203,7 @@ async fn every_operation_with_every_kind_of_token() {
         }
         match (operation, run(&weak, operation).await) {
             // Shows what may be read, and stores what may be deployed: nothing of others.
-            ("List" | "ListSecrets" | "ListTenants" | "UploadArtifact", answer) => {
+            ("List" | "ListSecrets" | "ListVolumes" | "ListTenants" | "UploadArtifact", answer) => {
                 answer.expect(operation)
             }
             ("Rollback", answer) => {
@@ -216,7 +221,9 @@ async fn every_operation_with_every_kind_of_token() {
     for (operation, _) in OPERATIONS {
         match (operation, run_in(&other, "default/", operation).await) {
             // Of its own: nothing is there; the branch of the tenant.
-            ("List" | "ListSecrets" | "ListTenants" | "Tree", answer) => answer.expect(operation),
+            ("List" | "ListSecrets" | "ListVolumes" | "ListTenants" | "Tree", answer) => {
+                answer.expect(operation)
+            }
             ("Rollback", answer) => {
                 assert_eq!(answer.expect_err("not built").kind, ProblemKind::Unimplemented);
             }
@@ -261,7 +268,8 @@ async fn every_operation_with_every_kind_of_token() {
             }
             (_, answer) => answer.expect(operation),
         }
-        if !["Deploy", "Kill", "RemoveSecret", "RemoveTenant"].contains(&operation) {
+        if !["Deploy", "Kill", "RemoveSecret", "RemoveVolume", "RemoveTenant"].contains(&operation)
+        {
             let answer = run(&owner, operation).await;
             assert!(
                 answer.is_ok() || ["Rollback", "RevokeCapability"].contains(&operation),

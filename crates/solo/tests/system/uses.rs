@@ -244,6 +244,7 @@ async fn every_operation_takes_one_use() {
         let token = solo_capability::attenuate(&admin, &[capability]).expect("a token");
         bearing(&solo, &token.token).await
     };
+    std::fs::create_dir_all(solo.home().join("tenants/default/volumes/key")).expect("made");
     for (operation, needed) in OPERATIONS {
         let client = counted(needed).await;
         match operation {
@@ -276,6 +277,15 @@ async fn every_operation_takes_one_use() {
                 };
                 assert_eq!(list().await.secrets.len(), 1);
                 assert_eq!(list().await.secrets.len(), 0);
+            }
+            "ListVolumes" => {
+                let list = async || {
+                    let request =
+                        client.request(v1::ListVolumesRequest {}, Duration::from_secs(20));
+                    client.grpc().list_volumes(request).await.expect("a list").into_inner()
+                };
+                assert_eq!(list().await.volumes.len(), 1);
+                assert_eq!(list().await.volumes.len(), 0);
             }
             "ListTenants" => {
                 let list = async || {
