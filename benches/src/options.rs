@@ -69,6 +69,8 @@ pub(crate) enum Part {
     Security,
     /// Deploy beside many services
     Growth,
+    /// External programs, beside a bare exec, bubblewrap and crun
+    Programs,
 }
 
 impl Options {
@@ -141,6 +143,12 @@ pub(crate) struct Sizes {
     pub(crate) growth_levels: &'static [usize],
     /// Deploys at each of these.
     pub(crate) growth_deploys: usize,
+    /// Starts of a program in a prepared sandbox, and as many by each peer.
+    pub(crate) program_starts: usize,
+    /// Deploys and kills of a program, one after the other.
+    pub(crate) program_deploys: usize,
+    /// Programs at one time.
+    pub(crate) programs: usize,
 }
 
 const FULL: Sizes = Sizes {
@@ -159,6 +167,9 @@ const FULL: Sizes = Sizes {
     memory_levels: &[10, 100, 500],
     growth_levels: &[1, 10, 100, 500, 1_000],
     growth_deploys: 100,
+    program_starts: 200,
+    program_deploys: 1_000,
+    programs: 500,
 };
 
 const QUICK: Sizes = Sizes {
@@ -177,6 +188,9 @@ const QUICK: Sizes = Sizes {
     memory_levels: &[10, 100],
     growth_levels: &[1, 50],
     growth_deploys: 20,
+    program_starts: 10,
+    program_deploys: 20,
+    programs: 20,
 };
 
 #[cfg(test)]

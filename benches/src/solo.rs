@@ -153,6 +153,12 @@ impl Solo {
         pid_in(&self.home().join("run/kernel.pid"))
     }
 
+    /// All processes below the heart.
+    pub(crate) fn descendants(&self) -> Vec<i32> {
+        let heart = i32::try_from(self.heart.id()).unwrap_or_default();
+        crate::parts::descendants(Pid::from_raw(heart))
+    }
+
     /// The process of the wasm cell.
     ///
     /// # Errors
@@ -221,6 +227,11 @@ impl Drop for Solo {
                 break;
             }
             std::thread::sleep(PAUSE);
+        }
+        // No next heart removes its control groups; where there are none, there is nothing to remove.
+        let groups = solo_sandbox::Groups::open(&solo_heart::control_group_name(self.home()));
+        if let Some(Err(error)) = groups.ok().map(|groups| groups.remove(PATIENCE / 10)) {
+            crate::endings::say(&format!("solo-bench: control groups are left: {error}"));
         }
     }
 }

@@ -67,6 +67,15 @@ pub(crate) const AUDIT_ADDS: Target = at_most(0.02, 0.005);
 /// From the answer to a revocation to the first refused call of a guest that runs.
 pub(crate) const REVOKED: Target = at_most(0.1, 0.001);
 
+/// From the request to a prepared sandbox to the first byte of its program.
+pub(crate) const PROGRAM_START: Target = at_most(5e-3, 1e-3);
+pub(crate) const PROGRAM_DEPLOY: Target = at_most(0.02, 0.01);
+pub(crate) const PROGRAM_MEMORY: Target = at_most(2.5 * 1024.0 * 1024.0, 2.0 * 1024.0 * 1024.0);
+pub(crate) const PROGRAMS: Target =
+    Target { required: 500.0, goal: 500.0, at_least: true, judged: Judged::P50 };
+/// Processes, mounts, control groups, files and sockets that programs leave behind.
+pub(crate) const LEFT_BEHIND: Target = at_most(0.0, 0.0);
+
 pub(crate) const ACTOR_SEND: Target = median_at_most(1e-6, 0.2e-6);
 pub(crate) const ACTOR_CALL: Target = median_at_most(2e-6, 0.8e-6);
 pub(crate) const ACTOR_BESIDE_HOGS: Target = at_most(1e-3, 60e-6);

@@ -12,10 +12,13 @@ mod growth;
 mod kernel;
 mod memory;
 mod message;
+mod programs;
 mod revocation;
 mod security;
 
 use std::path::Path;
+
+pub(crate) use programs::descendants;
 
 use crate::endings::say;
 use crate::floors::{Echo, Engines};
@@ -87,6 +90,9 @@ pub(crate) async fn run(options: &Options, directory: &Path) -> anyhow::Result<V
     }
     if wants(Part::Growth, "deploys beside many services") {
         sections.push(growth::run(&bench).await?);
+    }
+    if wants(Part::Programs, "external programs") {
+        sections.push(programs::run(&bench).await?);
     }
     Ok(sections)
 }
