@@ -20,7 +20,7 @@ mod tools;
 
 pub use confine::{ConfineError, Level, confine_self};
 pub use enter::{
-    Access, Action, EnterError, Entry, Files, Holding, Holds, Identity, Layer, Prepared,
+    Access, Action, EnterError, Entered, Entry, Files, Holding, Holds, Identity, Layer, Prepared,
     ProcessLimits, Sandbox, common_entries,
 };
 pub use filter::{Filter, FilterError, Policy, RuleError};

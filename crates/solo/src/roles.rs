@@ -200,12 +200,12 @@ impl Room {
             let remedy = error.remedy;
             format!("{}; {remedy}, or do without: --sandbox-without {}", chain(&error), error.layer)
         };
-        let holds = sandbox.enter().map_err(refused)?;
+        let mut entered = sandbox.enter().map_err(refused)?;
         // The tie to the heart was cut with the former user.
         solo_heart::end_with_parent().map_err(told)?;
-        sandbox.restrict_files().map_err(refused)?;
+        entered.restrict_files().map_err(refused)?;
         sandbox.restrict_calls(policy).map_err(refused)?;
-        Ok(holds)
+        Ok(entered.holds)
     }
 }
 

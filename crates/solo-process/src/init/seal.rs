@@ -124,15 +124,15 @@ pub(super) fn shut(
     let watch = limit(&sandbox.groups, limits)?;
     let door = Door::bind(program_socket, 0o666)
         .map_err(ProcessError::file("listen on", program_socket))?;
-    let holds = sandbox.seal(prepared)?;
+    let mut entered = sandbox.seal(prepared)?;
     // What runs inside is of the same user: it must not look into this process.
     prctl::set_dumpable(false).map_err(ProcessError::system("hide from programs"))?;
-    sandbox.restrict_files()?;
+    entered.restrict_files()?;
     // What this process may do, and what the program may: nothing that it starts could have more.
     sandbox.restrict_calls(Policy::Program)?;
     // The one that programs expect.
     umask(Mode::from_bits_truncate(0o022));
-    let holds = holds.layers.into_iter().map(|(layer, holding)| LayerHolding {
+    let holds = entered.holds.layers.into_iter().map(|(layer, holding)| LayerHolding {
         layer: layer.as_str().to_owned(),
         holding: match holding {
             Holding::Holds => "holds",

@@ -1,15 +1,15 @@
 //! Files once more, by Landlock: what the root holds, and what may be done with it. A mistake in a
 //! mount flag, or a way out of the root, meets this; and what is shut in may change no mounts.
 
-use std::os::fd::OwnedFd;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use landlock::{
     ABI, Access as _, AccessFs, BitFlags, CompatLevel, Compatible as _, PathBeneath, Ruleset,
-    RulesetAttr as _, RulesetCreatedAttr as _, RulesetStatus, Scope,
+    RulesetAttr as _, RulesetCreated, RulesetCreatedAttr as _, RulesetStatus, Scope,
 };
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
-use rustix::io::Errno;
+use rustix::fs::{Mode, OFlags};
 
 use super::{Access, EnterError, Entry, Layer};
 
@@ -19,20 +19,81 @@ const REQUIRED: ABI = ABI::V3;
 /// What is used where it is there: devices' own commands, signals and abstract sockets to outside.
 const WANTED: ABI = ABI::V6;
 
-/// Which root the places of entries are looked up in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Places {
-    /// The own one, which was made without following a link.
-    Own,
-    /// The machine's, where `/bin` may well be a link.
-    OfTheMachine,
+/// Rules in the making. They are about files as they are now, whatever their names lead to later.
+#[derive(Debug)]
+pub(super) struct Rules(RulesetCreated);
+
+impl Rules {
+    /// Nothing may be done but to see what is in `root`. None: the machine's.
+    pub(super) fn begin(root: Option<BorrowedFd<'_>>) -> Result<Self, EnterError> {
+        let (rules, at, access) =
+            (Self::new(Scope::from_all(WANTED))?, Path::new("/"), AccessFs::ReadDir.into());
+        match root {
+            Some(root) => rules.add(root, at, access),
+            None => rules.add_of_machine(at, access),
+        }
+    }
+
+    /// Adds that of an entry, if it needs one. `file` is the file itself, rather than a name that
+    /// might lead elsewhere: somebody who has the same volume may have moved what is mounted in it, and
+    /// put a link to `/` there, which would open the root. None: it is the machine's, at its place.
+    pub(super) fn add_entry(
+        self,
+        entry: &Entry,
+        file: Option<OwnedFd>,
+    ) -> Result<Self, EnterError> {
+        match (access(entry), file) {
+            (None, _) => Ok(self),
+            (Some(access), Some(file)) => self.add(file, entry.at(), access),
+            (Some(access), None) => self.add_of_machine(entry.at(), access),
+        }
+    }
+
+    /// Restricts this thread and what it starts.
+    pub(super) fn restrict(self) -> Result<(), EnterError> {
+        let failed = Layer::Landlock.failed("apply rules");
+        match self.0.restrict_self().map(|status| status.ruleset) {
+            Ok(RulesetStatus::NotEnforced) => Err(failed(io::ErrorKind::Unsupported.into())),
+            Ok(RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced) => Ok(()),
+            Err(error) => Err(failed(io::Error::other(error))),
+        }
+    }
+
+    fn new(scope: BitFlags<Scope>) -> Result<Self, EnterError> {
+        let ruleset = Ruleset::default()
+            .set_compatibility(CompatLevel::HardRequirement)
+            .handle_access(AccessFs::from_all(REQUIRED))
+            .and_then(|ruleset| {
+                ruleset
+                    .set_compatibility(CompatLevel::BestEffort)
+                    .handle_access(AccessFs::from_all(WANTED))
+                    // To ask for nothing is an error of the library.
+                    .and_then(|set| if scope.is_empty() { Ok(set) } else { set.scope(scope) })?
+                    .create()
+            });
+        let failed = Layer::Landlock.failed("make rules");
+        ruleset.map(Self).map_err(|error| failed(io::Error::other(error)))
+    }
+
+    /// Of what lies at a place of the machine, where `/bin` may well be a link.
+    fn add_of_machine(self, at: &Path, access: BitFlags<AccessFs>) -> Result<Self, EnterError> {
+        let file = rustix::fs::open(at, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+        self.add(file.map_err(|error| failed(at)(error.into()))?, at, access)
+    }
+
+    fn add(
+        self,
+        file: impl AsFd,
+        at: &Path,
+        access: BitFlags<AccessFs>,
+    ) -> Result<Self, EnterError> {
+        let added = self.0.add_rule(PathBeneath::new(file, access));
+        added.map(Self).map_err(|error| failed(at)(io::Error::other(error)))
+    }
 }
 
-/// Restricts this thread and what it starts to `entries`.
-pub(super) fn restrict(entries: &[Entry], places: Places) -> Result<(), EnterError> {
-    let mut rules = vec![(PathBuf::from("/"), AccessFs::ReadDir.into())];
-    rules.extend(entries.iter().filter_map(|entry| Some((entry.at().to_owned(), access(entry)?))));
-    apply(rules, places, Scope::from_all(WANTED))
+fn failed(at: &Path) -> impl FnOnce(io::Error) -> EnterError {
+    Layer::Landlock.failed_on("add a rule for", at.display().to_string())
 }
 
 /// What a role may do with files that is in no root of its own.
@@ -58,62 +119,17 @@ impl Files {
             let there = paths.iter().filter(|path| path.exists());
             there.map(|path| (path.clone(), access)).collect::<Vec<_>>()
         };
-        let mut rules = of(&self.read, read);
-        rules.extend(of(&self.write, write));
-        rules.extend(of(&DEVICES.map(PathBuf::from), device));
-        apply(rules, Places::OfTheMachine, BitFlags::EMPTY)
+        let mut files = of(&self.read, read);
+        files.extend(of(&self.write, write));
+        files.extend(of(&DEVICES.map(PathBuf::from), device));
+        let rules = Rules::new(BitFlags::EMPTY)?;
+        let add = |rules: Rules, (at, access): (PathBuf, _)| rules.add_of_machine(&at, access);
+        files.into_iter().try_fold(rules, add)?.restrict()
     }
 }
 
 /// What every process may use.
 const DEVICES: [&str; 4] = ["/dev/null", "/dev/zero", "/dev/random", "/dev/urandom"];
-
-fn apply(
-    rules: Vec<(PathBuf, BitFlags<AccessFs>)>,
-    places: Places,
-    scope: BitFlags<Scope>,
-) -> Result<(), EnterError> {
-    let failed = |verb| Layer::Landlock.failed(verb);
-    let ruleset = Ruleset::default()
-        .set_compatibility(CompatLevel::HardRequirement)
-        .handle_access(AccessFs::from_all(REQUIRED))
-        .and_then(|ruleset| {
-            ruleset
-                .set_compatibility(CompatLevel::BestEffort)
-                .handle_access(AccessFs::from_all(WANTED))
-                // To ask for nothing is an error of the library.
-                .and_then(|rules| if scope.is_empty() { Ok(rules) } else { rules.scope(scope) })?
-                .create()
-        });
-    let mut ruleset = ruleset.map_err(|error| failed("make rules")(other(error)))?;
-    for (at, access) in rules {
-        let opened = open(&at, places);
-        let add = |fd| ruleset.add_rule(PathBeneath::new(fd, access));
-        let about = at.display().to_string();
-        let failed = Layer::Landlock.failed_on("add a rule for", about);
-        ruleset = match opened {
-            Ok(fd) => add(fd).map_err(|error| failed(other(error)))?,
-            Err(error) => return Err(failed(error.into())),
-        };
-    }
-    let status = ruleset.restrict_self().map_err(|error| failed("apply rules")(other(error)))?;
-    match status.ruleset {
-        RulesetStatus::NotEnforced => {
-            Err(failed("apply rules")(std::io::ErrorKind::Unsupported.into()))
-        }
-        RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced => Ok(()),
-    }
-}
-
-/// Opens a place. Not by a link in the own root: somebody who has the same volume elsewhere may have moved
-/// what is mounted in it, and put a link to `/` there, which would open the root itself.
-fn open(at: &Path, places: Places) -> Result<OwnedFd, Errno> {
-    let how = match places {
-        Places::Own => ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS,
-        Places::OfTheMachine => ResolveFlags::empty(),
-    };
-    openat2(CWD, at, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), how)
-}
 
 /// What may be done below an entry; `None` for what is nothing to open.
 fn access(entry: &Entry) -> Option<BitFlags<AccessFs>> {
@@ -135,10 +151,6 @@ fn access(entry: &Entry) -> Option<BitFlags<AccessFs>> {
         Entry::Processes { .. } => Some(read | AccessFs::WriteFile),
         Entry::Link { .. } | Entry::Directory { .. } => None,
     }
-}
-
-fn other(error: impl std::error::Error + Send + Sync + 'static) -> std::io::Error {
-    std::io::Error::other(error)
 }
 
 #[cfg(test)]

@@ -32,7 +32,7 @@ pub(crate) use capabilities::{can_administer, pass_on};
 
 pub use error::{Action, EnterError};
 pub use landlock::Files;
-use landlock::Places;
+use landlock::Rules;
 pub use layer::{Holding, Holds, Layer};
 pub use limits::ProcessLimits;
 use root::Root;
@@ -49,7 +49,9 @@ pub struct Prepared {
     process: Process,
     privileged: bool,
     root: Option<Root>,
-    /// How many entries the root has already.
+    /// Of the files that are there already. None: [`Layer::Landlock`] is switched off.
+    rules: Option<Rules>,
+    /// How many entries are there already.
     made: usize,
 }
 
@@ -59,11 +61,32 @@ impl Prepared {
     /// # Errors
     /// [`EnterError`]; the process must end then.
     pub fn add(&mut self, entries: &[Entry]) -> Result<(), EnterError> {
-        if let Some(root) = &self.root {
-            root.put(entries)?;
+        for entry in entries {
+            let file = self.root.as_ref().map(|root| root.put(entry)).transpose()?.flatten();
+            let rules = self.rules.take().map(|rules| rules.add_entry(entry, file));
+            self.rules = rules.transpose()?;
+            self.made += 1;
         }
-        self.made += entries.len();
         Ok(())
+    }
+}
+
+/// A process with all layers on but [`Layer::Landlock`] and [`Layer::Seccomp`], which have functions of
+/// their own: a process may need more itself than what it starts.
+#[derive(Debug)]
+pub struct Entered {
+    /// What holds, with those two.
+    pub holds: Holds,
+    rules: Option<Rules>,
+}
+
+impl Entered {
+    /// Restricts this thread, and what it starts, to the entries once more.
+    ///
+    /// # Errors
+    /// [`EnterError`]; the process must end then.
+    pub fn restrict_files(&mut self) -> Result<(), EnterError> {
+        self.rules.take().map_or(Ok(()), Rules::restrict)
     }
 }
 
@@ -85,12 +108,11 @@ pub struct Sandbox {
 }
 
 impl Sandbox {
-    /// Puts all layers on but [`Layer::Landlock`] and [`Layer::Seccomp`], which have functions of their
-    /// own: a process may need more itself than what it starts. The working directory is `/` afterwards.
+    /// Puts all layers on but the two of [`Entered`]. The working directory is `/` afterwards.
     ///
     /// # Errors
     /// [`EnterError`]; the process must end then.
-    pub fn enter(&self) -> Result<Holds, EnterError> {
+    pub fn enter(&self) -> Result<Entered, EnterError> {
         self.prepare().and_then(|prepared| self.seal(prepared))
     }
 
@@ -137,10 +159,14 @@ impl Sandbox {
             sethostname(HOST_NAME).map_err(Layer::UtsNamespace.failed("set the host name"))?;
         }
         let root = if wanted(Layer::Root) { Some(Root::begin()?) } else { None };
-        if let Some(root) = &root {
-            root.put(&self.entries)?;
-        }
-        Ok(Prepared { process, privileged, root, made: self.entries.len() })
+        let rules = if wanted(Layer::Landlock) {
+            Some(Rules::begin(root.as_ref().map(Root::directory))?)
+        } else {
+            None
+        };
+        let mut prepared = Prepared { process, privileged, root, rules, made: 0 };
+        prepared.add(&self.entries)?;
+        Ok(prepared)
     }
 
     /// The second half of [`Self::enter`]: root, descriptors, limits, user, privileges. The entries begin
@@ -148,11 +174,24 @@ impl Sandbox {
     ///
     /// # Errors
     /// [`EnterError`]; the process must end then.
-    pub fn seal(&self, prepared: Prepared) -> Result<Holds, EnterError> {
+    pub fn seal(&self, mut prepared: Prepared) -> Result<Entered, EnterError> {
         let wanted = |layer: Layer| !self.without.contains(&layer);
-        let Prepared { process, privileged, root, made } = prepared;
-        if let Some(root) = root.filter(|_| wanted(Layer::Root)) {
-            root.enter(self.entries.get(made..).unwrap_or_default())?;
+        if !wanted(Layer::Landlock) {
+            prepared.rules = None;
+        }
+        if !wanted(Layer::Root) && prepared.root.take().is_some() {
+            // Those rules are about a root that nobody enters.
+            prepared.made = 0;
+            prepared.rules = prepared.rules.map(|_| Rules::begin(None)).transpose()?;
+        }
+        if prepared.root.is_some() {
+            // Nor does anything from the machine show here from now on.
+            Root::part()?;
+        }
+        prepared.add(self.entries.get(prepared.made..).unwrap_or_default())?;
+        let Prepared { process, privileged, root, rules, .. } = prepared;
+        if let Some(root) = root {
+            root.enter()?;
         }
         if wanted(Layer::Descriptors) {
             descriptors::close_on_exec()?;
@@ -176,20 +215,7 @@ impl Sandbox {
             prctl::set_no_new_privs()
                 .map_err(Layer::NoNewPrivileges.failed("forbid new privileges"))?;
         }
-        Ok(self.holds())
-    }
-
-    /// Restricts this thread, and what it starts, to the entries once more.
-    ///
-    /// # Errors
-    /// [`EnterError`]; the process must end then.
-    pub fn restrict_files(&self) -> Result<(), EnterError> {
-        if self.without.contains(&Layer::Landlock) {
-            return Ok(());
-        }
-        let places =
-            if self.without.contains(&Layer::Root) { Places::OfTheMachine } else { Places::Own };
-        landlock::restrict(&self.entries, places)
+        Ok(Entered { holds: self.holds(), rules })
     }
 
     /// Restricts this thread, and what it starts, to the system calls of `policy`. The last layer: the

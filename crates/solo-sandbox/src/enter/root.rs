@@ -6,7 +6,7 @@
 //! nowhere. File systems that are mounted below a bound directory are not taken along.
 
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
 use rustix::fs::{
@@ -128,24 +128,28 @@ impl Root {
         Ok(Self(root))
     }
 
-    /// Adds `entries`.
-    pub(super) fn put(&self, entries: &[Entry]) -> Result<(), EnterError> {
+    /// Adds an entry. What is there now; `None` for a link and an empty directory.
+    pub(super) fn put(&self, entry: &Entry) -> Result<Option<OwnedFd>, EnterError> {
         // What is made here is for whom this process becomes, however little it shows of other files.
         let before = umask(Mode::WGRP | Mode::WOTH);
-        let done = entries.iter().try_for_each(|entry| {
-            let at = entry.at().display().to_string();
-            put(&self.0, entry).map_err(Layer::Root.failed_on("make", at))
-        });
+        let done = put(&self.0, entry);
         umask(before);
-        done
+        done.map_err(|error| Layer::Root.failed_on("make", entry.at().display().to_string())(error))
     }
 
-    /// Adds `entries`, and makes it the root of this process.
-    pub(super) fn enter(self, entries: &[Entry]) -> Result<(), EnterError> {
+    /// The directory that it is.
+    pub(super) fn directory(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
+    /// Nothing that is mounted on the machine from here on shows here.
+    pub(super) fn part() -> Result<(), EnterError> {
+        propagate(MountPropagationFlags::PRIVATE)
+    }
+
+    /// Makes it the root of this process.
+    pub(super) fn enter(self) -> Result<(), EnterError> {
         let failed = |verb| Layer::Root.failed::<Errno>(verb);
-        // Nor does anything from there show here.
-        propagate(MountPropagationFlags::PRIVATE)?;
-        self.put(entries)?;
         remount(&self.0, MountFlags::RDONLY).map_err(failed("make the root read-only"))?;
         fchdir(&self.0).map_err(failed("enter the root"))?;
         // Both are the same directory: the old root ends up over the new one, and is taken off.
@@ -161,37 +165,40 @@ fn propagate(how: MountPropagationFlags) -> Result<(), EnterError> {
         .map_err(Layer::Root.failed("part from the mounts of the machine"))
 }
 
-fn put(root: &OwnedFd, entry: &Entry) -> Result<(), Errno> {
+fn put(root: &OwnedFd, entry: &Entry) -> Result<Option<OwnedFd>, Errno> {
     let at = relative(entry.at())?;
     let (parent, name) = match (at.parent(), at.file_name()) {
         (Some(parent), Some(name)) => (directory(root, parent)?, name),
         _ => return Err(Errno::INVAL),
     };
     match entry {
-        Entry::Bind { from, access, .. } => bind(&parent, name, from, *access),
+        Entry::Bind { from, access, .. } => bind(&parent, name, from, *access).map(Some),
         Entry::Scratch { bytes, .. } => {
             let target = directory(&parent, Path::new(name))?;
             let files = (bytes / SCRATCH_BYTES_PER_FILE).max(64).to_string();
             let options = [("size", &*bytes.to_string()), ("nr_inodes", &*files), ("mode", "1777")];
             let scratch = file_system("tmpfs", &options, MountAttrFlags::empty())?;
-            attach(&scratch, &target, "")
+            attach(&scratch, &target, "")?;
+            Ok(Some(scratch))
         }
         Entry::File { text, .. } => {
             let file = open(&parent, name, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL, 0o444)?;
-            write_all(&file, text.as_bytes())
+            write_all(&file, text.as_bytes())?;
+            Ok(Some(file))
         }
-        Entry::Link { to, .. } => symlinkat(to, &parent, name),
-        Entry::Directory { .. } => directory(&parent, Path::new(name)).map(drop),
+        Entry::Link { to, .. } => symlinkat(to, &parent, name).map(|()| None),
+        Entry::Directory { .. } => directory(&parent, Path::new(name)).map(|_| None),
         Entry::Processes { .. } => {
             let target = directory(&parent, Path::new(name))?;
             let options = [("subset", "pid"), ("hidepid", "invisible")];
             let processes = file_system("proc", &options, MountAttrFlags::MOUNT_ATTR_NOEXEC)?;
-            attach(&processes, &target, "")
+            attach(&processes, &target, "")?;
+            Ok(Some(processes))
         }
     }
 }
 
-fn bind(parent: &OwnedFd, name: &OsStr, from: &Path, access: Access) -> Result<(), Errno> {
+fn bind(parent: &OwnedFd, name: &OsStr, from: &Path, access: Access) -> Result<OwnedFd, Errno> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let tree = open_tree(CWD, from, flags)?;
     let found = FileType::from_raw_mode(fstat(&tree)?.st_mode);
@@ -217,7 +224,8 @@ fn bind(parent: &OwnedFd, name: &OsStr, from: &Path, access: Access) -> Result<(
         Access::Write => MountFlags::NODEV,
         Access::Device => MountFlags::RDONLY | MountFlags::NOEXEC,
     };
-    remount(&tree, access | MountFlags::NOSUID)
+    remount(&tree, access | MountFlags::NOSUID)?;
+    Ok(tree)
 }
 
 /// A file system of its own, attached nowhere yet.

@@ -180,9 +180,9 @@ pub(crate) fn become_command() -> Option<ExitCode> {
     };
     let entered = sandbox
         .enter()
-        .map(|holds| assert_eq!(holds.of(Layer::ControlGroup), group))
-        .inspect(|()| pause())
-        .and_then(|()| sandbox.restrict_files())
+        .inspect(|entered| assert_eq!(entered.holds.of(Layer::ControlGroup), group))
+        .inspect(|_| pause())
+        .and_then(|mut entered| entered.restrict_files())
         .and_then(|()| sandbox.restrict_calls(Policy::Program));
     if let Err(error) = entered {
         eprintln!("{error}: {:?}", std::error::Error::source(&error));
