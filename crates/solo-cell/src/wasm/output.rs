@@ -1,8 +1,10 @@
 //! What a guest writes becomes reports: whole lines, cleaned, at a bounded rate.
 //!
 //! Bytes of standard output and error are gathered to lines. What exceeds the rate is counted and
-//! told in a later line. Nothing here waits for a reader.
+//! told in a later line; the last words before an end or a silence are kept, as they say why. Nothing here
+//! waits for a reader.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -24,6 +26,12 @@ const LINES_BURST: f64 = 2_000.0;
 /// Lines per second that an instance may write for long: a few such services fill the ring in
 /// seconds, which a kernel that restarts should still find.
 const LINES_PER_SECOND: f64 = 1_000.0;
+
+/// Lines over the rate that are told at an end, or once a second: the last ones.
+const LAST_LINES: usize = 16;
+
+/// All of those together.
+const LAST_BYTES: usize = 16 << 10;
 
 /// How long lines that were dropped stay untold when nothing else is written.
 const DROPPED_TOLD_AFTER: Duration = Duration::from_secs(1);
@@ -54,7 +62,24 @@ struct State {
     bucket: Bucket,
     /// Lines over the rate that were not told yet.
     dropped: u64,
+    /// The last of the lines over the rate, not among those.
+    last: LastLines,
     telling: bool,
+}
+
+/// One line with its level and source.
+#[derive(Debug)]
+struct Line {
+    level: &'static str,
+    source: &'static str,
+    message: String,
+}
+
+/// A bounded number of lines; the oldest go.
+#[derive(Debug, Default)]
+struct LastLines {
+    lines: VecDeque<Line>,
+    bytes: usize,
 }
 
 /// Gathers bytes to lines.
@@ -83,6 +108,7 @@ impl Logger {
             stderr: Lines::default(),
             bucket: Bucket { tokens: LINES_BURST, at: Instant::now() },
             dropped: 0,
+            last: LastLines::default(),
             telling: false,
         };
         Self { reports, service, instance, figures, state: Mutex::new(state) }
@@ -119,7 +145,7 @@ impl Logger {
                 self.emit(state, stream.level(), stream.name(), &line);
             }
         }
-        self.tell_dropped(state);
+        self.tell_last(state);
     }
 
     fn emit(
@@ -130,15 +156,24 @@ impl Logger {
         message: &str,
     ) {
         if !state.bucket.take(Instant::now()) {
-            state.dropped += 1;
+            state.dropped += state.last.push(level, source, message);
             if !state.telling {
                 state.telling = true;
                 self.tell_later();
             }
             return;
         }
+        state.dropped += state.last.clear();
         self.tell_dropped(state);
         self.push(level, source, clean(message));
+    }
+
+    /// Tells the last lines over the rate, and how many there were before them.
+    fn tell_last(&self, state: &mut State) {
+        self.tell_dropped(state);
+        for Line { level, source, message } in std::mem::take(&mut state.last).lines {
+            self.push(level, source, clean(&message));
+        }
     }
 
     fn tell_dropped(&self, state: &mut State) {
@@ -160,7 +195,7 @@ impl Logger {
             tokio::time::sleep(DROPPED_TOLD_AFTER).await;
             let state = &mut *logger.state.lock();
             state.telling = false;
-            logger.tell_dropped(state);
+            logger.tell_last(state);
         });
     }
 
@@ -173,6 +208,33 @@ impl Logger {
             Arc::clone(&self.instance),
             Report::Log { level, message, source, trace },
         );
+    }
+}
+
+impl LastLines {
+    /// Adds one, and tells how many had to go for it.
+    fn push(&mut self, level: &'static str, source: &'static str, message: &str) -> u64 {
+        let message = &message[..message.floor_char_boundary(LINE_BYTES_MAX + 1)];
+        let mut gone = 0;
+        // A flood reuses the room of the lines that go.
+        let mut room = String::new();
+        while self.lines.len() >= LAST_LINES || self.bytes + message.len() > LAST_BYTES {
+            let Some(oldest) = self.lines.pop_front() else { break };
+            self.bytes -= oldest.message.len();
+            room = oldest.message;
+            gone += 1;
+        }
+        room.clear();
+        room.push_str(message);
+        self.bytes += room.len();
+        self.lines.push_back(Line { level, source, message: room });
+        gone
+    }
+
+    /// Forgets all, and tells how many there were.
+    fn clear(&mut self) -> u64 {
+        self.bytes = 0;
+        self.lines.drain(..).count() as u64
     }
 }
 
@@ -303,5 +365,43 @@ mod tests {
             .filter(|e| matches!(&e.report, Report::Log { message, .. } if message == "x"));
         assert_eq!(lines.count() as u64 + told, 5_000);
         assert!(told > 1_000, "{told}");
+    }
+
+    #[test]
+    fn the_last_words_of_a_flood_are_kept() {
+        let reports = Arc::new(Reports::new());
+        let logger =
+            Arc::new(Logger::new(Arc::clone(&reports), "s".into(), "s-1".into(), Arc::default()));
+        for _ in 0..100_000 {
+            logger.write(Stream::Stdout, b"x\n");
+        }
+        logger.write(Stream::Stderr, b"out of luck\nunfinished");
+        logger.flush();
+        let entries = reports.read(0, usize::MAX);
+        let last: Vec<_> = entries.iter().rev().take(3).map(|entry| &entry.report).collect();
+        for (report, expected) in last.iter().zip([
+            ("error", "unfinished", "stderr"),
+            ("error", "out of luck", "stderr"),
+            ("info", "x", "stdout"),
+        ]) {
+            let Report::Log { level, message, source, .. } = report else { panic!("{report:?}") };
+            assert_eq!((*level, message.as_str(), *source), expected);
+        }
+    }
+
+    #[test]
+    fn the_last_words_are_bounded() {
+        let mut last = LastLines::default();
+        let mut gone = 0;
+        for length in [1, LAST_BYTES, 10, LINE_BYTES_MAX, LINE_BYTES_MAX, 3] {
+            gone += last.push("info", "log", &"é".repeat(length));
+            assert!(last.bytes <= LAST_BYTES && last.lines.len() <= LAST_LINES);
+            assert_eq!(last.bytes, last.lines.iter().map(|line| line.message.len()).sum::<usize>());
+        }
+        for _ in 0..100 {
+            gone += last.push("info", "log", "");
+        }
+        assert_eq!((last.lines.len(), gone), (LAST_LINES, 106 - LAST_LINES as u64));
+        assert_eq!(last.clear(), LAST_LINES as u64);
     }
 }
