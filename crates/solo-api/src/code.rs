@@ -2,12 +2,14 @@
 //!
 //! Looks at the first bytes to tell programs from WebAssembly, and at nothing else of the code.
 
+use std::fmt;
+
 use solo_types::{Digest, Problem, bounds};
 
 use crate::v1;
 
-/// Where the code is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Where the code is. Its debug form tells how long inline code is, and nothing that is in it.
+#[derive(Clone, PartialEq, Eq)]
 pub enum CodeSource {
     /// In the request.
     Inline {
@@ -28,6 +30,22 @@ pub enum CodeSource {
         /// Its absolute path.
         path: String,
     },
+}
+
+impl fmt::Debug for CodeSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Inline { bytes, format } => f
+                .debug_struct("Inline")
+                .field("length", &bytes.len())
+                .field("format", format)
+                .finish(),
+            Self::Stored { digest, format } => {
+                f.debug_struct("Stored").field("digest", digest).field("format", format).finish()
+            }
+            Self::Host { path } => f.debug_struct("Host").field("path", path).finish(),
+        }
+    }
 }
 
 /// The format of an external program.

@@ -54,9 +54,8 @@ pub(super) async fn deploy(
         }
         principal.may_mount(&kernel, &tenant, &spec.mounts)?;
         let tenant = kernel.tenants.named(&tenant)?;
-        // Maps are encoded in any order: the fingerprint takes the sorted, checked form. The key is
-        // part of it, which does no harm: it is the same for the requests that are compared.
-        let print = blake3::hash(format!("{spec:?}").as_bytes()).to_hex().to_string();
+        let (key, code) = (&spec.idempotency_key, Some(&spec.code));
+        let print = service::fingerprint(key, code, format_args!("{spec:?}"))?;
         principal.pay(&kernel).await?;
         Ok((tenant, spec, print))
     };
@@ -138,7 +137,8 @@ pub(super) async fn update(
         let mounts = spec.mounts.as_deref().unwrap_or_default();
         principal.may_mount(&kernel, service.tenant.name.as_str(), mounts)?;
         let strategy = strategy.unwrap_or_else(|| service.usual_strategy(mounts));
-        let print = blake3::hash(format!("{spec:?} {strategy:?}").as_bytes()).to_hex().to_string();
+        let (key, code) = (&spec.idempotency_key, spec.code.as_ref());
+        let print = service::fingerprint(key, code, format_args!("{spec:?} {strategy:?}"))?;
         spec.idempotency_key = service::tenant_key(&service.tenant, &spec.idempotency_key);
         principal.pay(&kernel).await?;
         Ok((service, spec, strategy, print))

@@ -1,8 +1,11 @@
 //! Idempotency keys: the same request is answered once, and the same again.
 
+use std::fmt;
+use std::io::Write as _;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use solo_api::CodeSource;
 use solo_types::{Problem, ProblemKind};
 
 use crate::clock;
@@ -29,6 +32,28 @@ pub(crate) enum Known<T> {
     Answered(T),
     /// It is new; hold on to this while it is worked on.
     New(Option<KeyUnderWay>),
+}
+
+/// What a request with an idempotency key asks for, as a hash; empty without a key, as nobody compares it
+/// then. `rest` tells all but the bytes of inline code.
+///
+/// The checked form is taken, as maps are encoded in any order. The key may be part of it: it is the same
+/// for the requests that are compared.
+pub(crate) fn fingerprint(
+    key: &str,
+    code: Option<&CodeSource>,
+    rest: fmt::Arguments<'_>,
+) -> Result<String, Problem> {
+    if key.is_empty() {
+        return Ok(String::new());
+    }
+    let mut hasher = blake3::Hasher::new();
+    if let Some(CodeSource::Inline { bytes, .. }) = code {
+        hasher.update(bytes);
+    }
+    let hashed = hasher.write_fmt(rest);
+    hashed.map_err(|error| Problem::internal(format!("a request cannot be hashed: {error}")))?;
+    Ok(hasher.finalize().to_hex().to_string())
 }
 
 /// Looks an idempotency key up. An empty one is always new.
@@ -90,4 +115,23 @@ pub(crate) fn answer_row<T: Serialize>(
 /// A key counts within its tenant only: what others have sent is nobody's business.
 pub(crate) fn tenant_key(tenant: &Tenant, key: &str) -> String {
     if key.is_empty() { String::new() } else { format!("{}/{key}", tenant.name) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_with_other_code_or_words_are_others() {
+        let inline = |bytes: &[u8]| CodeSource::Inline { bytes: bytes.to_vec(), format: "wasm" };
+        let print = |code: &CodeSource, words: &str| {
+            fingerprint("key", Some(code), format_args!("{code:?} {words}")).expect("hashed")
+        };
+        let one = print(&inline(b"code"), "a");
+        assert_eq!(one, print(&inline(b"code"), "a"));
+        for (code, words) in [(inline(b"coda"), "a"), (inline(b"code"), "b"), (inline(b""), "a")] {
+            assert_ne!(one, print(&code, words), "{code:?} {words}");
+        }
+        assert_eq!(fingerprint("", None, format_args!("a")).expect("none"), "");
+    }
 }

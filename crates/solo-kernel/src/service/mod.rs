@@ -24,7 +24,7 @@ use crate::tenants::{Charge, Tenant};
 
 pub(crate) use code::program_code;
 pub(crate) use deploy::{Deployed, Timing, deploy};
-pub(crate) use idempotency::{Known, look_up_key, tenant_key};
+pub(crate) use idempotency::{Known, fingerprint, look_up_key, tenant_key};
 pub(crate) use registry::{Registry, Reservation};
 pub(crate) use state::State;
 pub(crate) use update::{Strategy, Updated};
