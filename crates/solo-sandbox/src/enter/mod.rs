@@ -21,6 +21,7 @@ mod user;
 
 use std::collections::BTreeSet;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use nix::sched::{CloneFlags, unshare};
@@ -61,12 +62,25 @@ impl Prepared {
     /// # Errors
     /// [`EnterError`]; the process must end then.
     pub fn add(&mut self, entries: &[Entry]) -> Result<(), EnterError> {
-        for entry in entries {
-            let file = self.root.as_ref().map(|root| root.put(entry)).transpose()?.flatten();
-            let rules = self.rules.take().map(|rules| rules.add_entry(entry, file));
-            self.rules = rules.transpose()?;
-            self.made += 1;
-        }
+        let made = self.root.as_ref().map(|root| root.add(entries)).transpose()?;
+        self.add_rules(entries, made)
+    }
+
+    /// Has Landlock allow `entries`, which are there; without a root they are the machine's.
+    fn add_rules(
+        &mut self,
+        entries: &[Entry],
+        made: Option<Vec<Option<OwnedFd>>>,
+    ) -> Result<(), EnterError> {
+        self.made += entries.len();
+        let made = made.into_iter().flatten().chain(std::iter::repeat_with(|| None));
+        let add = |rules: Rules| {
+            entries
+                .iter()
+                .zip(made)
+                .try_fold(rules, |rules, (entry, file)| rules.add_entry(entry, file))
+        };
+        self.rules = self.rules.take().map(add).transpose()?;
         Ok(())
     }
 }
@@ -140,8 +154,12 @@ impl Sandbox {
         if !privileged && wanted(Layer::UserNamespace) {
             process.enter_namespace(self.identity)?;
         }
+        if wanted(Layer::MountNamespace) && !wanted(Layer::Root) {
+            // A root brings its own.
+            unshare(CloneFlags::CLONE_NEWNS)
+                .map_err(Layer::MountNamespace.failed("make a namespace"))?;
+        }
         for (layer, flag) in [
-            (Layer::MountNamespace, CloneFlags::CLONE_NEWNS),
             (Layer::IpcNamespace, CloneFlags::CLONE_NEWIPC),
             (Layer::UtsNamespace, CloneFlags::CLONE_NEWUTS),
             (Layer::CgroupNamespace, CloneFlags::CLONE_NEWCGROUP),
@@ -180,19 +198,18 @@ impl Sandbox {
             prepared.rules = None;
         }
         if !wanted(Layer::Root) && prepared.root.take().is_some() {
+            if wanted(Layer::MountNamespace) {
+                unshare(CloneFlags::CLONE_NEWNS)
+                    .map_err(Layer::MountNamespace.failed("make a namespace"))?;
+            }
             // Those rules are about a root that nobody enters.
             prepared.made = 0;
             prepared.rules = prepared.rules.map(|_| Rules::begin(None)).transpose()?;
         }
-        if prepared.root.is_some() {
-            // Nor does anything from the machine show here from now on.
-            Root::part()?;
-        }
-        prepared.add(self.entries.get(prepared.made..).unwrap_or_default())?;
-        let Prepared { process, privileged, root, rules, .. } = prepared;
-        if let Some(root) = root {
-            root.enter()?;
-        }
+        let late = self.entries.get(prepared.made..).unwrap_or_default();
+        let made = prepared.root.take().map(|root| root.enter(late)).transpose()?;
+        prepared.add_rules(late, made)?;
+        let Prepared { process, privileged, rules, .. } = prepared;
         if wanted(Layer::Descriptors) {
             descriptors::close_on_exec()?;
         }

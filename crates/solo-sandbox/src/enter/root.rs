@@ -4,11 +4,16 @@
 //! entry: a part of the machine's files bound to a place, an empty file system, a text. Places are looked
 //! up inside the new root without following a link, so that a link which a program left in a volume leads
 //! nowhere. File systems that are mounted below a bound directory are not taken along.
+//!
+//! It has a mount namespace of its own from the beginning, in which nothing else is mounted. Until it is
+//! entered, what goes into it is opened in the machine's namespace and attached in the own one: there is no
+//! tree of the machine's mounts to be changed or taken down when somebody waits.
 
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
+use nix::sched::{CloneFlags, unshare};
 use rustix::fs::{
     CWD, FileType, Mode, OFlags, ResolveFlags, StatVfsMountFlags, fstat, fstatvfs, mkdirat,
     openat2, symlinkat,
@@ -19,7 +24,8 @@ use rustix::mount::{
     OpenTreeFlags, UnmountFlags, fsconfig_create, fsconfig_set_string, fsmount, fsopen,
     mount_change, mount_remount, move_mount, open_tree, unmount,
 };
-use rustix::process::{chdir, fchdir, pivot_root, umask};
+use rustix::process::{chdir, chroot, fchdir, pivot_root, umask};
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use super::{EnterError, Layer};
 
@@ -106,107 +112,201 @@ impl Entry {
     }
 }
 
-/// A root in the making, in a mount namespace of its own. It lies over the old one, which this process
-/// still uses.
+/// A root in the making. This process is not in it, but where it was.
 #[derive(Debug)]
-pub(super) struct Root(OwnedFd);
+pub(super) struct Root {
+    directory: OwnedFd,
+    /// The mount namespace that it is all of.
+    namespace: OwnedFd,
+    machine: Machine,
+}
 
 impl Root {
     /// Makes an empty one.
     pub(super) fn begin() -> Result<Self, EnterError> {
         let failed = |verb| Layer::Root.failed::<Errno>(verb);
-        // Nothing that is mounted from here on shows outside; what is mounted there still shows here.
-        propagate(MountPropagationFlags::DOWNSTREAM)?;
-        let root = file_system(
+        let mut machine = Machine::open().map_err(failed("open the machine's files"))?;
+        if machine.enter().is_err() {
+            // Only its owner may come back to it; this process will own a copy of it. What is unmounted on
+            // the machine is so there too.
+            copy(MountPropagationFlags::DOWNSTREAM)?;
+            machine = Machine::open().map_err(failed("open the machine's files"))?;
+        }
+        let directory = file_system(
             "tmpfs",
             &[("size", ROOT_BYTES), ("nr_inodes", ROOT_FILES), ("mode", "0755")],
             MountAttrFlags::MOUNT_ATTR_NOEXEC,
         )
         .map_err(failed("make a root"))?;
+        copy(MountPropagationFlags::PRIVATE)?;
         // Over the old root: it is in nobody's way there, and needs no directory.
-        attach(&root, CWD, "/").map_err(failed("attach the root"))?;
-        Ok(Self(root))
-    }
-
-    /// Adds an entry. What is there now; `None` for a link and an empty directory.
-    pub(super) fn put(&self, entry: &Entry) -> Result<Option<OwnedFd>, EnterError> {
-        // What is made here is for whom this process becomes, however little it shows of other files.
-        let before = umask(Mode::WGRP | Mode::WOTH);
-        let done = put(&self.0, entry);
-        umask(before);
-        done.map_err(|error| Layer::Root.failed_on("make", entry.at().display().to_string())(error))
+        attach(&directory, CWD, "/").map_err(failed("attach the root"))?;
+        fchdir(&directory).map_err(failed("enter the root"))?;
+        // Both are the same directory: the old root ends up over the new one, and is taken off.
+        pivot_root(".", ".").map_err(failed("change the root"))?;
+        unmount(".", UnmountFlags::DETACH).map_err(failed("leave the old root"))?;
+        let namespace = machine.own_namespace().map_err(failed("find its namespace"))?;
+        machine.enter().map_err(failed("come back"))?;
+        Ok(Self { directory, namespace, machine })
     }
 
     /// The directory that it is.
     pub(super) fn directory(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+        self.directory.as_fd()
     }
 
-    /// Nothing that is mounted on the machine from here on shows here.
-    pub(super) fn part() -> Result<(), EnterError> {
-        propagate(MountPropagationFlags::PRIVATE)
+    /// Adds `entries`. What is there now for each; `None` for a link and an empty directory.
+    pub(super) fn add(&self, entries: &[Entry]) -> Result<Vec<Option<OwnedFd>>, EnterError> {
+        let made = self.make(entries)?;
+        self.machine.enter().map_err(Layer::Root.failed("come back"))?;
+        Ok(made)
     }
 
-    /// Makes it the root of this process.
-    pub(super) fn enter(self) -> Result<(), EnterError> {
+    /// Adds `entries`, and makes it the root of this process. What is there now, as of [`Self::add`].
+    pub(super) fn enter(self, entries: &[Entry]) -> Result<Vec<Option<OwnedFd>>, EnterError> {
         let failed = |verb| Layer::Root.failed::<Errno>(verb);
-        remount(&self.0, MountFlags::RDONLY).map_err(failed("make the root read-only"))?;
-        fchdir(&self.0).map_err(failed("enter the root"))?;
-        // Both are the same directory: the old root ends up over the new one, and is taken off.
-        pivot_root(".", ".").map_err(failed("change the root"))?;
-        unmount(".", UnmountFlags::DETACH).map_err(failed("leave the old root"))?;
-        chdir("/").map_err(failed("enter the root"))
+        let made = self.make(entries)?;
+        remount(&self.directory, MountFlags::RDONLY).map_err(failed("make the root read-only"))?;
+        chdir("/").map_err(failed("enter the root"))?;
+        Ok(made)
+    }
+
+    /// Adds `entries`, and leaves this process in the own namespace, with the machine's `/proc` as its
+    /// working directory.
+    fn make(&self, entries: &[Entry]) -> Result<Vec<Option<OwnedFd>>, EnterError> {
+        let failed = |entry: &Entry| {
+            Layer::Root.failed_on::<Errno>("make", entry.at().display().to_string())
+        };
+        let sources: Vec<_> = entries
+            .iter()
+            .map(|entry| source(entry).map_err(|error| failed(entry)(error)))
+            .collect::<Result<_, _>>()?;
+        let enter = enter_namespace(&self.namespace)
+            .and_then(|()| fchdir(&self.machine.processes))
+            .map_err(Layer::Root.failed("enter its namespace"));
+        enter?;
+        // What is made here is for whom this process becomes, however little it shows of other files.
+        let before = umask(Mode::WGRP | Mode::WOTH);
+        let put = |(entry, source)| {
+            put(&self.directory, entry, source).map_err(|error| failed(entry)(error))
+        };
+        let made = entries.iter().zip(sources).map(put).collect();
+        umask(before);
+        made
     }
 }
 
-/// How all mounts that this process sees, also those that it made, have to do with the machine's.
-fn propagate(how: MountPropagationFlags) -> Result<(), EnterError> {
+/// Takes this process to a copy of its mount namespace, of which nothing shows outside. `how` says what of
+/// the machine's still shows in it.
+fn copy(how: MountPropagationFlags) -> Result<(), EnterError> {
+    unshare(CloneFlags::CLONE_NEWNS).map_err(Layer::Root.failed("make a namespace"))?;
     mount_change("/", how | MountPropagationFlags::REC)
         .map_err(Layer::Root.failed("part from the mounts of the machine"))
 }
 
-fn put(root: &OwnedFd, entry: &Entry) -> Result<Option<OwnedFd>, Errno> {
+/// Where this process came from.
+#[derive(Debug)]
+struct Machine {
+    namespace: OwnedFd,
+    /// Its root is not always that of the namespace.
+    root: OwnedFd,
+    /// `/proc`, by which mounts are changed that have no path of their own.
+    processes: OwnedFd,
+}
+
+impl Machine {
+    fn open() -> Result<Self, Errno> {
+        let directory = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let open = |path| rustix::fs::open(path, directory, Mode::empty());
+        let processes = open("/proc")?;
+        Ok(Self { namespace: namespace(&processes)?, root: open("/")?, processes })
+    }
+
+    /// The namespace that this process is in now.
+    fn own_namespace(&self) -> Result<OwnedFd, Errno> {
+        namespace(&self.processes)
+    }
+
+    fn enter(&self) -> Result<(), Errno> {
+        enter_namespace(&self.namespace)?;
+        fchdir(&self.root)?;
+        chroot(".")?;
+        chdir("/")
+    }
+}
+
+fn namespace(processes: &OwnedFd) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    rustix::fs::openat(processes, "self/ns/mnt", flags, Mode::empty())
+}
+
+fn enter_namespace(namespace: &OwnedFd) -> Result<(), Errno> {
+    move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Mount))
+}
+
+/// What an entry is made of, opened in the machine's namespace; attached nowhere yet. A new `/proc` is
+/// given only to who sees the machine's.
+fn source(entry: &Entry) -> Result<Option<OwnedFd>, Errno> {
+    match entry {
+        Entry::Bind { from, access, .. } => {
+            let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+            let tree = open_tree(CWD, from, flags)?;
+            if is_device(&tree)? == (*access == Access::Device) {
+                Ok(Some(tree))
+            } else {
+                Err(Errno::ACCESS)
+            }
+        }
+        Entry::Scratch { bytes, .. } => {
+            let files = (bytes / SCRATCH_BYTES_PER_FILE).max(64).to_string();
+            let options = [("size", &*bytes.to_string()), ("nr_inodes", &*files), ("mode", "1777")];
+            file_system("tmpfs", &options, MountAttrFlags::empty()).map(Some)
+        }
+        Entry::Processes { .. } => {
+            let options = [("subset", "pid"), ("hidepid", "invisible")];
+            file_system("proc", &options, MountAttrFlags::MOUNT_ATTR_NOEXEC).map(Some)
+        }
+        Entry::File { .. } | Entry::Link { .. } | Entry::Directory { .. } => Ok(None),
+    }
+}
+
+fn is_device(file: &OwnedFd) -> Result<bool, Errno> {
+    let found = FileType::from_raw_mode(fstat(file)?.st_mode);
+    Ok(matches!(found, FileType::CharacterDevice | FileType::BlockDevice))
+}
+
+/// Puts an entry at its place, in the own namespace.
+fn put(root: &OwnedFd, entry: &Entry, source: Option<OwnedFd>) -> Result<Option<OwnedFd>, Errno> {
     let at = relative(entry.at())?;
     let (parent, name) = match (at.parent(), at.file_name()) {
         (Some(parent), Some(name)) => (directory(root, parent)?, name),
         _ => return Err(Errno::INVAL),
     };
-    match entry {
-        Entry::Bind { from, access, .. } => bind(&parent, name, from, *access).map(Some),
-        Entry::Scratch { bytes, .. } => {
-            let target = directory(&parent, Path::new(name))?;
-            let files = (bytes / SCRATCH_BYTES_PER_FILE).max(64).to_string();
-            let options = [("size", &*bytes.to_string()), ("nr_inodes", &*files), ("mode", "1777")];
-            let scratch = file_system("tmpfs", &options, MountAttrFlags::empty())?;
-            attach(&scratch, &target, "")?;
-            Ok(Some(scratch))
+    match (entry, source) {
+        (Entry::Bind { access, .. }, Some(tree)) => {
+            bind(&parent, name, &tree, *access)?;
+            Ok(Some(tree))
         }
-        Entry::File { text, .. } => {
+        (Entry::Scratch { .. } | Entry::Processes { .. }, Some(mount)) => {
+            attach(&mount, &directory(&parent, Path::new(name))?, "")?;
+            Ok(Some(mount))
+        }
+        (Entry::File { text, .. }, _) => {
             let file = open(&parent, name, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL, 0o444)?;
             write_all(&file, text.as_bytes())?;
             Ok(Some(file))
         }
-        Entry::Link { to, .. } => symlinkat(to, &parent, name).map(|()| None),
-        Entry::Directory { .. } => directory(&parent, Path::new(name)).map(|_| None),
-        Entry::Processes { .. } => {
-            let target = directory(&parent, Path::new(name))?;
-            let options = [("subset", "pid"), ("hidepid", "invisible")];
-            let processes = file_system("proc", &options, MountAttrFlags::MOUNT_ATTR_NOEXEC)?;
-            attach(&processes, &target, "")?;
-            Ok(Some(processes))
+        (Entry::Link { to, .. }, _) => symlinkat(to, &parent, name).map(|()| None),
+        (Entry::Directory { .. }, _) => directory(&parent, Path::new(name)).map(|_| None),
+        // They have a source.
+        (Entry::Bind { .. } | Entry::Scratch { .. } | Entry::Processes { .. }, None) => {
+            Err(Errno::INVAL)
         }
     }
 }
 
-fn bind(parent: &OwnedFd, name: &OsStr, from: &Path, access: Access) -> Result<OwnedFd, Errno> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let tree = open_tree(CWD, from, flags)?;
-    let found = FileType::from_raw_mode(fstat(&tree)?.st_mode);
-    let is_device = matches!(found, FileType::CharacterDevice | FileType::BlockDevice);
-    if is_device != (access == Access::Device) {
-        return Err(Errno::ACCESS);
-    }
-    let target = if found == FileType::Directory {
+fn bind(parent: &OwnedFd, name: &OsStr, tree: &OwnedFd, access: Access) -> Result<(), Errno> {
+    let target = if FileType::from_raw_mode(fstat(tree)?.st_mode) == FileType::Directory {
         directory(parent, Path::new(name))?
     } else {
         match open(parent, name, OFlags::PATH, 0) {
@@ -217,15 +317,14 @@ fn bind(parent: &OwnedFd, name: &OsStr, from: &Path, access: Access) -> Result<O
             other => other?,
         }
     };
-    attach(&tree, &target, "")?;
+    attach(tree, &target, "")?;
     let access = match access {
         Access::Read => MountFlags::RDONLY | MountFlags::NODEV | MountFlags::NOEXEC,
         Access::Execute => MountFlags::RDONLY | MountFlags::NODEV,
         Access::Write => MountFlags::NODEV,
         Access::Device => MountFlags::RDONLY | MountFlags::NOEXEC,
     };
-    remount(&tree, access | MountFlags::NOSUID)?;
-    Ok(tree)
+    remount(tree, access | MountFlags::NOSUID)
 }
 
 /// A file system of its own, attached nowhere yet.
@@ -252,7 +351,8 @@ fn attach(tree: &OwnedFd, directory: impl AsFd, path: &str) -> Result<(), Errno>
     move_mount(tree.as_fd(), "", directory.as_fd(), path, flags)
 }
 
-/// Adds flags to a mount. Those that it has stay: in a user namespace they may not be taken away.
+/// Adds flags to a mount of the own namespace, from `/proc` as the working directory. Those that it has
+/// stay: in a user namespace they may not be taken away.
 fn remount(mount: &OwnedFd, flags: MountFlags) -> Result<(), Errno> {
     let has = fstatvfs(mount)?.f_flag;
     let mut flags = flags | MountFlags::BIND;
@@ -267,7 +367,7 @@ fn remount(mount: &OwnedFd, flags: MountFlags) -> Result<(), Errno> {
     ] {
         flags.set(flag, flags.contains(flag) || has.contains(had));
     }
-    mount_remount(format!("/proc/self/fd/{}", mount.as_raw_fd()), flags, "")
+    mount_remount(format!("self/fd/{}", mount.as_raw_fd()), flags, "")
 }
 
 /// The path below the root. `..` is refused: there is nothing to go up to.
