@@ -109,6 +109,32 @@ async fn zombies_are_counted_and_orphans_are_buried() {
     solo.down().await;
 }
 
+/// What a program wrote is read to the end, however soon it is gone, and whether or not it got ready.
+#[tokio::test]
+async fn the_last_words_of_a_program_are_read() {
+    let solo = Solo::start().await;
+    let client = solo.answering().await;
+    for number in 0..5 {
+        let name = format!("brief-{number}");
+        let code = "#!/bin/sh\nseq 1 1500\necho last words >&2\nexit 7\n";
+        let mut request = program(&name, code, NONE);
+        request.restart = Some(v1::RestartPolicy {
+            mode: v1::RestartMode::Temporary.into(),
+            ..v1::RestartPolicy::default()
+        });
+        if number % 2 == 1 {
+            let when = Some(v1::program_readiness::When::Notify(true));
+            let ready = Some(v1::ProgramReadiness { when });
+            request.program = request.program.map(|program| v1::Program { ready, ..program });
+        }
+        // Whether it is told of depends on which is seen first.
+        let _ = client.deploy(request).await;
+        logged(&solo, &name, "last words").await;
+        assert!(log(&solo, &name).contains(&"1500".to_owned()), "{name}");
+    }
+    solo.down().await;
+}
+
 /// A flood of log lines is cut, told of, and leaves the log to the others.
 #[tokio::test]
 async fn a_flood_of_lines_is_cut() {

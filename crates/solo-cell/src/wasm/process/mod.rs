@@ -30,6 +30,7 @@ use tokio::task::AbortHandle;
 use self::ends::{broken, ended_by_itself, not_started};
 use self::http::Http;
 use self::link::{Descriptors, Link, LinkError};
+use self::logs::Rest;
 use self::socket::Socket;
 use self::stdio::Stdio;
 use super::failure::{Failure, Fault, Reason};
@@ -50,6 +51,8 @@ pub(crate) struct ProcessGuest {
     talk: Talk,
     /// Wait for its end, and read its output, as long as this is there.
     tasks: Vec<Task>,
+    /// What it wrote and nobody read so far.
+    rest: Rest,
     /// Tells of its end. None once its end is wanted.
     watch: Option<Task>,
     slot: Arc<Slot>,
@@ -101,7 +104,7 @@ impl ProcessGuest {
             Err(error) => return Err(not_started(&error)),
         };
         let mut guest = Self::with(link, &program, &parts, descriptors).map_err(|e| broken(&e))?;
-        let link = Arc::clone(&guest.link);
+        let (link, rest) = (Arc::clone(&guest.link), guest.rest.clone());
         let said = match &guest.talk {
             Talk::Socket(socket) => Some(socket.ready()),
             _ => None,
@@ -110,7 +113,7 @@ impl ProcessGuest {
             // What is ready at once is so also if it has ended by now.
             biased;
             ready = ready::wait(&link, &program.ready, program.port, said) => ready.map_err(|e| broken(&e))?,
-            ended = link.exited() => {
+            ended = ended(&link, &rest) => {
                 let mut fault = ended.map_or_else(|error| broken(&error), |exited| ended_by_itself(&slot, &exited));
                 fault.message.push_str(", before it was ready");
                 return Err(fault);
@@ -149,12 +152,15 @@ impl ProcessGuest {
         let (Some(output), Some(errors)) = (output, errors) else {
             return Err(LinkError::Unexpected);
         };
-        let logger = || Arc::clone(&slot.logger);
-        let mut tasks = vec![Task::spawn(logs::take(errors, logger(), Stream::Stderr))];
+        let (rest, reading) = Rest::new();
+        let take = |from, stream| {
+            Task::spawn(logs::take(from, Arc::clone(&slot.logger), stream, Arc::clone(&reading)))
+        };
+        let mut tasks = vec![take(errors, Stream::Stderr)];
         let talk = if program.interface == Interface::Stdio {
             Talk::Stdio(Stdio::new(input.ok_or(LinkError::Unexpected)?, output))
         } else {
-            tasks.push(Task::spawn(logs::take(output, logger(), Stream::Stdout)));
+            tasks.push(take(output, Stream::Stdout));
             match program.interface {
                 Interface::Http => Talk::Http(Http::new(program.port)),
                 Interface::Socket => Talk::Socket(socket.ok_or(LinkError::Unexpected)?),
@@ -163,14 +169,15 @@ impl ProcessGuest {
         };
         let life = slot.life();
         tasks.push(Task::spawn(usage::watch(Arc::clone(&link), Arc::clone(&slot), life)));
-        Ok(Self { link, talk, tasks, watch: None, slot })
+        Ok(Self { link, talk, tasks, rest, watch: None, slot })
     }
 
     /// From now on the end of the program is the end of the incarnation.
     fn watch_end(&mut self) {
         let (link, slot, life) = (Arc::clone(&self.link), Arc::clone(&self.slot), self.slot.life());
+        let rest = self.rest.clone();
         self.watch = Some(Task::spawn(async move {
-            let fault = match link.exited().await {
+            let fault = match ended(&link, &rest).await {
                 Ok(exited) => ended_by_itself(&slot, &exited),
                 Err(error) => broken(&error),
             };
@@ -287,12 +294,15 @@ impl ProcessGuest {
         match self.link.ask(Ask::Signal(signal)).await {
             Ok(_) => {}
             // It had ended already.
-            Err(LinkError::Failed { .. }) => return Ok(()),
+            Err(LinkError::Failed { .. }) => {
+                self.rest.read().await;
+                return Ok(());
+            }
             Err(error) => return Err(broken(&error)),
         }
-        let link = Arc::clone(&self.link);
+        let (link, rest) = (Arc::clone(&self.link), self.rest.clone());
         let exited = tokio::select! {
-            exited = link.exited() => exited,
+            exited = ended(&link, &rest) => exited,
             // What it still wants to call is refused.
             exited = std::future::poll_fn(|context| self.poll_asks(context)) => exited,
         };
@@ -312,6 +322,13 @@ impl Drop for ProcessGuest {
         self.watch = None;
         self.slot.figures.memory_bytes.store(0, Ordering::Relaxed);
     }
+}
+
+/// How a program ended, once all is read that it wrote.
+async fn ended(link: &Link, rest: &Rest) -> Result<Exited, LinkError> {
+    let exited = link.exited().await?;
+    rest.read().await;
+    Ok(exited)
 }
 
 /// Connects to the sandbox, which the kernel may still be making.
