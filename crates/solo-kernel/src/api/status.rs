@@ -62,6 +62,10 @@ async fn of_service(service: &Service, monitor: &Monitor) -> v1::StatusResponse 
                 .and_then(|instance| InstanceState::from_name(&instance.state))
                 .unwrap_or(view.state);
             let exit = |exit: &Exit| solo_api::exit_message(&id, exit);
+            let told = live.and_then(|instance| instance.last_exit.clone());
+            let told = told.map(solo_api::cell_exit);
+            let last_exit =
+                view.last_exit.iter().chain(&told).max_by_key(|exit| exit.at_unix_ms).map(exit);
             v1::InstanceStatus {
                 state: solo_api::instance_state_message(stands).into(),
                 revision: view.revision,
@@ -70,7 +74,7 @@ async fn of_service(service: &Service, monitor: &Monitor) -> v1::StatusResponse 
                 mailbox_depth: live.map_or(0, |i| i.mailbox_depth),
                 restarts: live.map_or(view.restarts, |i| i.restarts) + view.restarts_before,
                 uptime_ms: live.map_or(0, |i| i.uptime_ms),
-                last_exit: view.last_exit.as_ref().map(exit),
+                last_exit,
                 handled: live.map_or(0, |i| i.handled),
                 errors: live.map_or(0, |i| i.errors),
                 cell: cell.clone(),
