@@ -37,7 +37,7 @@ use door::{Credentials, Door, REQUESTS_AT_ONCE};
 pub use error::ProcessError;
 use oom::Oom;
 use program::Host;
-use seal::{Shut, shut};
+use seal::{OwnGroup, Shut, shut};
 
 /// What the heart starts it with.
 #[derive(Debug, Clone)]
@@ -87,6 +87,7 @@ enum Stage {
         entries: Vec<Entry>,
         null: File,
         oom: Oom,
+        group: Option<OwnGroup>,
     },
     Sealed {
         sealed: Sealed,
@@ -115,6 +116,7 @@ impl Init {
         };
         // Its file is the machine's, and the right to change it goes with the rest.
         let oom = Oom::prepare();
+        let group = OwnGroup::find(&options.groups)?;
         let prepared = sandbox.prepare()?;
         let entries = sandbox.entries;
         if !options.without.contains(&Layer::NetworkNamespace) {
@@ -128,7 +130,7 @@ impl Init {
         }
         let control = Door::bind(&options.socket, 0o600)
             .map_err(ProcessError::file("listen on", &options.socket))?;
-        let stage = Stage::Prepared { prepared, entries, null, oom };
+        let stage = Stage::Prepared { prepared, entries, null, oom, group };
         Ok(Self { options, signals, control, kernel: geteuid(), stage })
     }
 
@@ -222,12 +224,12 @@ impl Init {
         let socket = PathBuf::from(&seal.program_socket);
         let limits = seal.group_limits.unwrap_or_default();
         let sandbox = seal::read(seal, entries, &self.options)?;
-        let Stage::Prepared { prepared, null, oom, .. } =
+        let Stage::Prepared { prepared, null, oom, group, .. } =
             std::mem::replace(&mut self.stage, Stage::Failed)
         else {
             return Err(ProcessError::Request("it is sealed already"));
         };
-        let Shut { door, holds, watch } = shut(&sandbox, prepared, &socket, &limits)?;
+        let Shut { door, holds, watch } = shut(&sandbox, prepared, group, &socket, &limits)?;
         // Users have other numbers from here on. Who asked is the kernel.
         self.kernel = self.control.peer_user().unwrap_or(self.kernel);
         let sealed = Sealed { instance: instance.clone(), holds };

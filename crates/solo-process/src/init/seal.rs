@@ -7,7 +7,8 @@ use nix::sys::prctl;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::geteuid;
 use solo_sandbox::{
-    Entry, Group, Holding, Identity, Layer, Limits, Policy, Prepared, ProcessLimits, Sandbox, Watch,
+    Entry, Group, GroupError, Holding, Identity, Layer, Limits, Policy, Prepared, ProcessLimits,
+    Sandbox, Watch,
 };
 
 use super::{OWN_DIRECTORY, Options, ProcessError};
@@ -94,34 +95,48 @@ pub(super) fn read(seal: Seal, made: &[Entry], options: &Options) -> Result<Sand
     })
 }
 
-/// Limits the control group of this process, and opens what tells of it.
-fn limit(directories: &[PathBuf], limits: &GroupLimits) -> Result<Option<Watch>, ProcessError> {
-    if directories.is_empty() {
-        return Ok(None);
+/// The control group of this process, found before anybody waits: there are many names to try.
+#[derive(Debug)]
+pub(super) struct OwnGroup {
+    group: Group,
+    watch: Watch,
+}
+
+impl OwnGroup {
+    /// None: it is in none.
+    pub(super) fn find(directories: &[PathBuf]) -> Result<Option<Self>, ProcessError> {
+        if directories.is_empty() {
+            return Ok(None);
+        }
+        let group = Group::at(directories).map_err(refused("find the control group"))?;
+        Ok(Some(Self { group, watch: Watch::open(directories) }))
     }
-    let limits = Limits {
-        memory_bytes: limits.memory_bytes,
-        memory_high_bytes: limits.memory_high_bytes,
-        processes: limits.processes,
-        cpu_weight: limits.cpu_weight,
-        cpu_percent: limits.cpu_percent.and_then(NonZeroU32::new),
-    };
-    let limited = Group::at(directories).and_then(|group| group.set(&limits));
-    limited.map_err(|error| ProcessError::System {
-        action: "limit the control group",
-        source: error.into_io(),
-    })?;
-    Ok(Some(Watch::open(directories)))
+
+    fn limit(&self, limits: &GroupLimits) -> Result<(), ProcessError> {
+        let limits = Limits {
+            memory_bytes: limits.memory_bytes,
+            memory_high_bytes: limits.memory_high_bytes,
+            processes: limits.processes,
+            cpu_weight: limits.cpu_weight,
+            cpu_percent: limits.cpu_percent.and_then(NonZeroU32::new),
+        };
+        self.group.set(&limits).map_err(refused("limit the control group"))
+    }
+}
+
+fn refused(action: &'static str) -> impl FnOnce(GroupError) -> ProcessError {
+    move |error| ProcessError::System { action, source: error.into_io() }
 }
 
 /// Shuts this process in.
 pub(super) fn shut(
     sandbox: &Sandbox,
     prepared: Prepared,
+    group: Option<OwnGroup>,
     program_socket: &Path,
     limits: &GroupLimits,
 ) -> Result<Shut, ProcessError> {
-    let watch = limit(&sandbox.groups, limits)?;
+    group.as_ref().map_or(Ok(()), |group| group.limit(limits))?;
     let door = Door::bind(program_socket, 0o666)
         .map_err(ProcessError::file("listen on", program_socket))?;
     let mut entered = sandbox.seal(prepared)?;
@@ -141,7 +156,7 @@ pub(super) fn shut(
         }
         .to_owned(),
     });
-    Ok(Shut { door, holds: holds.collect(), watch })
+    Ok(Shut { door, holds: holds.collect(), watch: group.map(|group| group.watch) })
 }
 
 /// Whether a path is absolute, below the root, and has no `..`.
