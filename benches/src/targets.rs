@@ -67,7 +67,7 @@ pub(crate) const AUDIT_ADDS: Target = at_most(0.02, 0.005);
 /// From the answer to a revocation to the first refused call of a guest that runs.
 pub(crate) const REVOKED: Target = at_most(0.1, 0.001);
 
-/// From the request to a prepared sandbox to the first byte of its program.
+/// From the request to a prepared sandbox to the first instruction of its program.
 pub(crate) const PROGRAM_START: Target = at_most(5e-3, 1e-3);
 pub(crate) const PROGRAM_DEPLOY: Target = at_most(0.02, 0.01);
 pub(crate) const PROGRAM_MEMORY: Target = at_most(2.5 * 1024.0 * 1024.0, 2.0 * 1024.0 * 1024.0);

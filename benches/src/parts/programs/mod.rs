@@ -23,29 +23,33 @@ use census::Census;
 pub(crate) use census::descendants;
 use peers::Peer;
 
-/// What is started: static, so that nothing is looked for before its first instruction.
-const PROGRAM: &str = include_str!("first.c");
+/// What is deployed: static, so that nothing is looked for.
+const SERVICE: &str = include_str!("service.c");
+
+/// What is started for its first instruction: what a C library does before `main` takes longer than the start.
+const INSTRUCTION: &str = include_str!("instruction.c");
 
 /// Starts before the first one that counts.
 const WARM_UP: usize = 5;
 
 /// Runs the part.
 pub(super) async fn run(bench: &Bench<'_>) -> anyhow::Result<Section> {
-    let program = compile(bench.directory)?;
     let mut section = Section::default();
-    starts(bench, &program, &mut section)?;
-    services(bench, &fs::read(&program)?, &mut section).await?;
+    let first = compile(bench.directory, "first", INSTRUCTION, &["-nostdlib"])?;
+    starts(bench, &first, &mut section)?;
+    let service = compile(bench.directory, "service", SERVICE, &[])?;
+    services(bench, &fs::read(&service)?, &mut section).await?;
     Ok(section)
 }
 
-fn compile(directory: &Path) -> anyhow::Result<PathBuf> {
+fn compile(directory: &Path, name: &str, text: &str, options: &[&str]) -> anyhow::Result<PathBuf> {
     // Not where the sandboxes of peers have a directory of their own.
     let own = directory.join("program");
     fs::create_dir_all(&own)?;
-    let (source, program) = (own.join("first.c"), own.join("first"));
-    fs::write(&source, PROGRAM)?;
+    let (source, program) = (own.join(format!("{name}.c")), own.join(name));
+    fs::write(&source, text)?;
     let mut compiler = Command::new("cc");
-    compiler.args(["-static", "-O1", "-o"]).args([&program, &source]);
+    compiler.args(["-static", "-O1"]).args(options).arg("-o").args([&program, &source]);
     let status = compiler.status().context("failed to start the C compiler")?;
     ensure!(status.success(), "the program does not compile: {status}");
     Ok(program)
@@ -78,7 +82,7 @@ fn starts(bench: &Bench<'_>, program: &Path, section: &mut Section) -> anyhow::R
             None => row,
         })
     };
-    let first = row("program: prepared sandbox to first byte", &own);
+    let first = row("program: prepared sandbox to first instruction", &own);
     section.row(first.map(|row| row.target(targets::PROGRAM_START)));
     for peer in &peers {
         section.row(row(&format!("  the same, {}", peer.name()), peer.samples()));

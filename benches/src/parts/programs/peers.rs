@@ -27,16 +27,38 @@ pub(super) fn all(directory: &Path, program: &Path) -> anyhow::Result<Vec<Peer>>
     bubblewrap.arg(program).args(["/first", "/first"]);
     let bundle = directory.join("bundle");
     make_bundle(&bundle, program)?;
-    let mut crun = Command::new("crun");
+    let mut peers = vec![("bare exec", bare), ("bubblewrap", bubblewrap)];
+    // crun refuses machines that have both versions of control groups.
+    let mut crun = if Path::new(VERSION_2_BESIDE_1).exists() {
+        let mut way = without_version_2();
+        way.arg(program);
+        peers.push(("the way there that crun needs here", way));
+        let mut crun = without_version_2();
+        crun.arg("crun");
+        crun
+    } else {
+        Command::new("crun")
+    };
     crun.args(["--cgroup-manager=disabled", "run", "--bundle"]).arg(&bundle);
     crun.arg(format!("solo-bench-{}", std::process::id()));
-    let peers = [("bare exec", bare), ("bubblewrap", bubblewrap), ("crun", crun)];
+    peers.push(("crun", crun));
     let peer = |(name, mut command): (&'static str, Command)| {
         command.env_clear().env("PATH", "/usr/bin:/bin:/usr/sbin:/sbin");
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
         Peer { name, command, samples: Samples::default() }
     };
-    Ok(peers.map(peer).into())
+    Ok(peers.into_iter().map(peer).collect())
+}
+
+/// Where version 2 of control groups is mounted beside version 1.
+const VERSION_2_BESIDE_1: &str = "/sys/fs/cgroup/unified";
+
+/// Runs what is appended where that is not mounted.
+fn without_version_2() -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-c"]);
+    command.arg(format!("umount {VERSION_2_BESIDE_1} && exec \"$@\"")).arg("sh");
+    command
 }
 
 impl Peer {

@@ -39,6 +39,8 @@ pub(super) struct Host {
     null: File,
     oom: Oom,
     scratches: Vec<PathBuf>,
+    /// Whether a start was tried.
+    was_used: bool,
     connects: Connects,
     /// None: it is in no control group.
     watch: Option<Watch>,
@@ -68,6 +70,7 @@ impl Host {
             null,
             oom,
             scratches: entries.into_iter().filter_map(scratch).collect(),
+            was_used: false,
             connects: Connects::default(),
             watch,
             life: None,
@@ -215,13 +218,17 @@ impl Host {
         if self.life.as_ref().is_some_and(|life| life.exited().is_none()) {
             return Err(Refusal::new("running", "a program runs, or its tree is being ended"));
         }
-        // What lived before is gone with all that it left.
-        self.life = None;
-        for place in &self.scratches {
-            scratch::empty(place)
-                .map_err(|error| Refusal::system("scratch", place.display(), &error))?;
+        let mut before = Counted::default();
+        // The first one finds all as it was made.
+        if std::mem::replace(&mut self.was_used, true) {
+            // What lived before is gone with all that it left.
+            self.life = None;
+            for place in &self.scratches {
+                scratch::empty(place)
+                    .map_err(|error| Refusal::system("scratch", place.display(), &error))?;
+            }
+            before = Counted::now(self.watch.as_ref());
         }
-        let before = Counted::now(self.watch.as_ref());
         let mut life = start(asked, &self.null, &self.oom)?;
         life.before = before;
         let handed = life.streams()?;

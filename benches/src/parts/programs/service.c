@@ -1,4 +1,4 @@
-/* The first thing that a program can do: says so, and ends when it is killed. */
+/* A program that says when it is ready, and ends when it is killed. */
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
