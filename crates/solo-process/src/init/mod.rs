@@ -87,7 +87,7 @@ enum Stage {
         entries: Vec<Entry>,
         null: File,
         oom: Oom,
-        group: Option<OwnGroup>,
+        group: Option<Box<OwnGroup>>,
     },
     Sealed {
         sealed: Sealed,

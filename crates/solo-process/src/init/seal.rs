@@ -104,12 +104,12 @@ pub(super) struct OwnGroup {
 
 impl OwnGroup {
     /// None: it is in none.
-    pub(super) fn find(directories: &[PathBuf]) -> Result<Option<Self>, ProcessError> {
+    pub(super) fn find(directories: &[PathBuf]) -> Result<Option<Box<Self>>, ProcessError> {
         if directories.is_empty() {
             return Ok(None);
         }
         let group = Group::at(directories).map_err(refused("find the control group"))?;
-        Ok(Some(Self { group, watch: Watch::open(directories) }))
+        Ok(Some(Box::new(Self { group, watch: Watch::open(directories) })))
     }
 
     fn limit(&self, limits: &GroupLimits) -> Result<(), ProcessError> {
@@ -132,7 +132,7 @@ fn refused(action: &'static str) -> impl FnOnce(GroupError) -> ProcessError {
 pub(super) fn shut(
     sandbox: &Sandbox,
     prepared: Prepared,
-    group: Option<OwnGroup>,
+    group: Option<Box<OwnGroup>>,
     program_socket: &Path,
     limits: &GroupLimits,
 ) -> Result<Shut, ProcessError> {
