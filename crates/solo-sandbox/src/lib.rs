@@ -24,7 +24,7 @@ pub use enter::{
     ProcessLimits, Sandbox, common_entries,
 };
 pub use filter::{Filter, FilterError, Policy, RuleError};
-pub use groups::{Group, GroupError, Groups, Limits, Usage, Watch};
+pub use groups::{Group, GroupError, Groups, Limits, Settings, Usage, Watch};
 pub use report::{Item, Report, State};
 pub use spawn::{own_namespaces, spawn_in_pid_namespace};
 

@@ -4,10 +4,8 @@
 //! sent, loses the connection; nothing else happens.
 
 use std::collections::VecDeque;
-use std::fs::{Permissions, set_permissions};
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::time::Duration;
@@ -67,13 +65,13 @@ impl Door {
         let (directory, name) = (path.parent().ok_or_else(nowhere)?, path.file_name());
         // From within its directory: the whole path may be longer than the address of a socket.
         std::env::set_current_dir(directory)?;
-        // Nobody may connect before the mode is set.
-        let before = nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o777));
+        // A socket is made with all bits that the mask leaves; to change them later is a second write to the disk.
+        let mask = nix::sys::stat::Mode::from_bits_truncate(0o777 & !mode);
+        let before = nix::sys::stat::umask(mask);
         let bound = UnixListener::bind(name.ok_or_else(nowhere)?);
         nix::sys::stat::umask(before);
         std::env::set_current_dir("/")?;
         let listener = bound?;
-        set_permissions(path, Permissions::from_mode(mode))?;
         listener.set_nonblocking(true)?;
         Ok(Self { listener, peer: None })
     }

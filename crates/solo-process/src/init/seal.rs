@@ -8,7 +8,7 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::geteuid;
 use solo_sandbox::{
     Entry, Group, GroupError, Holding, Identity, Layer, Limits, Policy, Prepared, ProcessLimits,
-    Sandbox, Watch,
+    Sandbox, Settings, Watch,
 };
 
 use super::{OWN_DIRECTORY, Options, ProcessError};
@@ -95,10 +95,10 @@ pub(super) fn read(seal: Seal, made: &[Entry], options: &Options) -> Result<Sand
     })
 }
 
-/// The control group of this process, found before anybody waits: there are many names to try.
+/// The control group of this process, found and opened before anybody waits: there are many names to try.
 #[derive(Debug)]
 pub(super) struct OwnGroup {
-    group: Group,
+    settings: Settings,
     watch: Watch,
 }
 
@@ -108,8 +108,9 @@ impl OwnGroup {
         if directories.is_empty() {
             return Ok(None);
         }
-        let group = Group::at(directories).map_err(refused("find the control group"))?;
-        Ok(Some(Box::new(Self { group, watch: Watch::open(directories) })))
+        let settings = Group::at(directories).and_then(|group| group.settings());
+        let settings = settings.map_err(refused("find the control group"))?;
+        Ok(Some(Box::new(Self { settings, watch: Watch::open(directories) })))
     }
 
     fn limit(&self, limits: &GroupLimits) -> Result<(), ProcessError> {
@@ -120,7 +121,7 @@ impl OwnGroup {
             cpu_weight: limits.cpu_weight,
             cpu_percent: limits.cpu_percent.and_then(NonZeroU32::new),
         };
-        self.group.set(&limits).map_err(refused("limit the control group"))
+        self.settings.set(&limits).map_err(refused("limit the control group"))
     }
 }
 

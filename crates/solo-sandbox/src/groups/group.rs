@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::files::{if_there, read, remove, write};
-use super::{GroupError, Limits, Places, Usage, Version, limits};
+use super::{GroupError, Limits, Places, Settings, Usage, Version, limits};
 
 /// Between two looks whether processes have ended.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
@@ -60,7 +60,15 @@ impl Group {
     /// [`GroupError::File`], as the system says: in version 1 `EBUSY` for less memory than is in use, and
     /// `EINVAL` for more of the processors than the group above has. Those before the refused one are set.
     pub fn set(&self, limits: &Limits) -> Result<(), GroupError> {
-        limits::set(&self.places, limits)
+        self.settings()?.set(limits)
+    }
+
+    /// Opens what [`Self::set`] writes, for when somebody waits for it.
+    ///
+    /// # Errors
+    /// [`GroupError::File`]: the group is gone.
+    pub fn settings(&self) -> Result<Settings, GroupError> {
+        Settings::open(self.places.clone())
     }
 
     /// What its processes use.

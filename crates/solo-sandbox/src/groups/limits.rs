@@ -1,9 +1,11 @@
 //! What a group may use, in the words of either version; and what it does use.
 
+use std::fs::{File, OpenOptions};
 use std::num::NonZeroU32;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
-use super::files::{if_there, keyed, number, write};
+use super::files::{if_there, keyed, number};
 use super::{GroupError, Places, Version};
 
 /// In which a quota of processors counts. The system's own default.
@@ -46,16 +48,45 @@ pub struct Usage {
     pub oom_kills: u64,
 }
 
-/// Sets all limits, those to "none" too that are not given.
-pub(super) fn set(places: &Places, limits: &Limits) -> Result<(), GroupError> {
-    for (path, value, optional) in settings(places, limits) {
-        let written = write(&path, &value);
-        if optional { if_there(written).map(drop) } else { written }?;
-    }
-    Ok(())
+/// The open files in which the limits of a group are.
+#[derive(Debug)]
+pub struct Settings {
+    places: Places,
+    /// As [`settings`] names them; none for those that the kernel may be without, and is.
+    files: Vec<Option<File>>,
 }
 
-/// Files with what is to be in them, in order; and whether the kernel may be without them.
+impl Settings {
+    pub(super) fn open(places: Places) -> Result<Self, GroupError> {
+        let open = |(path, _, optional): (PathBuf, String, bool)| {
+            let file = OpenOptions::new().write(true).open(&path);
+            let file = file.map_err(GroupError::file("open", &path));
+            if optional { if_there(file) } else { file.map(Some) }
+        };
+        let files: Result<_, _> =
+            settings(&places, &Limits::default()).into_iter().map(open).collect();
+        Ok(Self { files: files?, places })
+    }
+
+    /// Sets all limits, those to "none" too that are not given.
+    ///
+    /// # Errors
+    /// As of [`super::Group::set`].
+    pub fn set(&self, limits: &Limits) -> Result<(), GroupError> {
+        for ((path, value, optional), file) in
+            settings(&self.places, limits).iter().zip(&self.files)
+        {
+            let Some(file) = file else { continue };
+            let written = file.write_all_at(value.as_bytes(), 0);
+            let written = written.map_err(GroupError::file("write", path));
+            if *optional { if_there(written).map(drop) } else { written }?;
+        }
+        Ok(())
+    }
+}
+
+/// Files with what is to be in them, in order; and whether the kernel may be without them. They are the same
+/// ones for all limits.
 fn settings(places: &Places, limits: &Limits) -> Vec<(PathBuf, String, bool)> {
     let (memory, cpu, pids) = (&places.memory, &places.cpu, &places.pids);
     let line = |directory: &Path, file: &str, value: String| (directory.join(file), value, false);

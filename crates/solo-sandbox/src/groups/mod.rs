@@ -27,7 +27,7 @@ use places::{Moved, Places, Version, open_version_2, pass_on};
 
 pub use error::GroupError;
 pub use group::Group;
-pub use limits::{Limits, Usage};
+pub use limits::{Limits, Settings, Usage};
 pub use watch::Watch;
 
 /// Longest name of a group.

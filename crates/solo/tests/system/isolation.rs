@@ -103,7 +103,7 @@ fn check_group(solo: &Solo, pid: i32, cell: &str) {
 }
 
 /// Directories of control groups on this machine that are a home's, or below those.
-fn groups(home: &Path) -> Vec<PathBuf> {
+pub(crate) fn groups(home: &Path) -> Vec<PathBuf> {
     let path = format!("*/solo-{}*", control_group_name(home));
     let find = Command::new("find").args(["/sys/fs/cgroup", "-type", "d", "-path", &path]).output();
     let found = String::from_utf8(find.expect("find runs").stdout).expect("text");

@@ -21,6 +21,7 @@ mod matrix;
 mod model;
 mod observing;
 mod operations;
+mod program_deaths;
 mod program_limits;
 mod program_sockets;
 mod programs;

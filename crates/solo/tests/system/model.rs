@@ -18,10 +18,10 @@ const NAMES: [&str; 4] = ["a", "b", "c", "d"];
 const STEPS: usize = 120;
 
 /// xorshift64*: repeatable, and good enough to choose operations.
-struct Random(u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    fn below(&mut self, bound: usize) -> usize {
+    pub(crate) fn below(&mut self, bound: usize) -> usize {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
@@ -201,16 +201,20 @@ fn count(solo: &Solo, query: &str) -> usize {
     usize::try_from(count).expect("a count")
 }
 
-#[tokio::test]
-async fn random_operations_and_deaths_of_the_kernel() {
-    let seed = match std::env::var("SOLO_TEST_SEED") {
+/// The seed of this run: what the environment says, or another one each time.
+pub(crate) fn seed() -> u64 {
+    match std::env::var("SOLO_TEST_SEED") {
         Ok(seed) => seed.parse().expect("a number"),
         Err(_) => {
             let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
             u64::from(now.expect("a clock after 1970").subsec_nanos())
         }
-    };
-    run(seed).await;
+    }
+}
+
+#[tokio::test]
+async fn random_operations_and_deaths_of_the_kernel() {
+    run(seed()).await;
 }
 
 #[tokio::test]
