@@ -24,6 +24,9 @@ use crate::{api, audit, certificates, clock, programs};
 /// longer, and the heart waits.
 const STOP_MS: u64 = 2_000;
 
+/// Looks for a supervisor that starts end with a pause as long: in all they take as long.
+const SUPERVISOR_PAUSE_MAX: Duration = Duration::from_millis(256);
+
 /// Between two samples of the machine.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -188,19 +191,29 @@ impl Kernel {
         if self.registry.find_id(&service.id.to_string()).is_none() {
             return;
         }
-        let (kernel, shared) = (Arc::clone(self), Arc::clone(service));
-        let child = ChildSpec::worker(
-            &service.id.to_string(),
-            RestartMode::Transient,
-            STOP_MS,
-            move |context| actor::run(Arc::clone(&kernel), Arc::clone(&shared), context),
-        );
         let Some(tree) = self.tree.get() else { return };
-        match tree.add_child(&path_of(&service.tenant), child).await {
-            Ok(()) | Err(TreeError::NameTaken { .. }) => {}
-            Err(error) => {
-                // The sweep tries again.
-                tracing::error!(%error, service = %service.id, "Failed to start an actor");
+        let path = path_of(&service.tenant);
+        let mut pause = Duration::from_millis(1);
+        loop {
+            let (kernel, shared) = (Arc::clone(self), Arc::clone(service));
+            let child = ChildSpec::worker(
+                &service.id.to_string(),
+                RestartMode::Transient,
+                STOP_MS,
+                move |context| actor::run(Arc::clone(&kernel), Arc::clone(&shared), context),
+            );
+            match tree.add_child(&path, child).await {
+                Ok(()) | Err(TreeError::NameTaken { .. }) => return,
+                // A supervisor that starts, with the kernel or after a failure, runs in a moment.
+                Err(TreeError::UnknownSupervisor { .. }) if pause < SUPERVISOR_PAUSE_MAX => {
+                    tokio::time::sleep(pause).await;
+                    pause *= 2;
+                }
+                Err(error) => {
+                    // The sweep tries again.
+                    tracing::error!(%error, service = %service.id, "Failed to start an actor");
+                    return;
+                }
             }
         }
     }

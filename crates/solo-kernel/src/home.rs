@@ -51,7 +51,12 @@ impl Home {
 
     /// Sockets of the programs of the tenant whose cell is `cell`; the heart makes it with that cell.
     pub(crate) fn program_sockets(&self, cell: &str) -> PathBuf {
-        self.run().join("programs").join(cell)
+        self.all_program_sockets().join(cell)
+    }
+
+    /// One directory for each cell that hosts programs.
+    pub(crate) fn all_program_sockets(&self) -> PathBuf {
+        self.run().join("programs")
     }
 
     pub(crate) fn database(&self) -> PathBuf {

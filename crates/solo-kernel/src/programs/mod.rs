@@ -11,7 +11,7 @@ mod tend;
 mod volumes;
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -19,7 +19,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use solo_heart::protocol::CellKind;
 use solo_heart::protocol::NO_CONTROL_GROUPS;
-use solo_types::{Mount, Problem, ProblemKind, ServiceId, ServiceSpec, VolumeName};
+use solo_types::{InstanceId, Mount, Problem, ProblemKind, ServiceId, ServiceSpec, VolumeName};
 use tokio::sync::{Notify, Semaphore};
 
 use crate::heart::{Heart, HeartError};
@@ -32,6 +32,12 @@ pub(crate) use seal::Code;
 pub(crate) use settings::read as read_settings;
 pub(crate) use tend::tend;
 pub(crate) use volumes::{Listed, Made, has_any as has_volumes};
+
+/// Ends the names of the sockets of sandboxes.
+const SOCKET: &str = "sock";
+
+/// Files that one look goes through, whoever put them there.
+const SOCKETS_MAX: usize = 65_536;
 
 /// Begins the name of each cell of a program.
 const CELL_PREFIX: &str = "process-";
@@ -258,19 +264,31 @@ impl Programs {
     /// Ends the sandboxes of instances that are over, and all that runs in them.
     pub(crate) async fn release(&self, host: &str, instances: &[String]) {
         for instance in instances {
-            let Some(sandbox) = self.sandboxes.lock().remove(instance) else { continue };
-            // Whoever is making it learns that it is not wanted when it has an owner no more.
-            let cell = sandbox.cell.lock().await.take();
-            if let Some(cell) = cell {
-                self.end(&cell).await;
-            }
-            let socket = self.socket(host, instance);
-            if let Err(error) = tokio::fs::remove_file(&socket).await
-                && error.kind() != std::io::ErrorKind::NotFound
-            {
-                tracing::warn!(%error, path = %socket.display(), "Failed to remove a socket");
+            if self.end_sandbox(instance).await {
+                remove_socket(&self.socket(host, instance)).await;
             }
         }
+    }
+
+    /// False: there is none.
+    async fn end_sandbox(&self, instance: &str) -> bool {
+        let Some(sandbox) = self.sandboxes.lock().remove(instance) else { return false };
+        // Whoever is making it learns that it is not wanted when it has an owner no more.
+        let cell = sandbox.cell.lock().await.take();
+        if let Some(cell) = cell {
+            self.end(&cell).await;
+        }
+        true
+    }
+
+    /// Ends all sandboxes of a service that is over.
+    pub(crate) async fn release_all(&self, host: &str, service: ServiceId) {
+        let of_service = |instance: &&String| {
+            instance.parse::<InstanceId>().is_ok_and(|instance| instance.service == service)
+        };
+        let instances: Vec<String> =
+            self.sandboxes.lock().keys().filter(of_service).cloned().collect();
+        self.release(host, &instances).await;
     }
 
     /// Whether an instance has a sandbox, or gets one.
@@ -315,7 +333,32 @@ impl Programs {
 
     /// Where the cell of a tenant reaches the sandbox of an instance.
     fn socket(&self, host: &str, instance: &str) -> PathBuf {
-        self.home.program_sockets(host).join(format!("{instance}.sock"))
+        self.home.program_sockets(host).join(format!("{instance}.{SOCKET}"))
+    }
+
+    /// Sockets that there are, also those of sandboxes that are gone, by instance.
+    async fn sockets(&self) -> HashMap<String, PathBuf> {
+        let all = self.home.all_program_sockets();
+        let listed = tokio::task::spawn_blocking(move || {
+            let hosts = std::fs::read_dir(all).into_iter().flatten().flatten();
+            let files = hosts.flat_map(|host| std::fs::read_dir(host.path()).into_iter().flatten());
+            let instance = |path: PathBuf| {
+                let is_socket = path.extension().is_some_and(|extension| extension == SOCKET);
+                is_socket.then_some((path.file_stem()?.to_str()?.to_owned(), path))
+            };
+            let files = files.flatten().take(SOCKETS_MAX);
+            files.filter_map(|file| instance(file.path())).collect()
+        });
+        // One that cannot be listed now is found by the next look.
+        listed.await.unwrap_or_default()
+    }
+}
+
+async fn remove_socket(path: &Path) {
+    if let Err(error) = tokio::fs::remove_file(path).await
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        tracing::warn!(%error, path = %path.display(), "Failed to remove a socket");
     }
 }
 

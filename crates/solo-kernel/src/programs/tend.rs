@@ -6,15 +6,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use solo_types::{InstanceId, InstanceState};
+use tokio::time::MissedTickBehavior;
 
-use super::{Programs, Wish};
+use super::{Programs, Wish, remove_socket};
 use crate::kernel::Kernel;
 use crate::service::{Service, program_code};
 
-/// Between two looks, if nothing happens.
+/// Between two looks for what has no service.
 const LOOK_INTERVAL: Duration = Duration::from_secs(5);
 
-/// After a failure, before the next try.
+/// After a failure, before the next try, unless something happens.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// Runs until it is dropped. The actor of all programs in the tree.
@@ -23,14 +24,16 @@ pub(crate) async fn tend(kernel: Arc<Kernel>) -> Result<(), String> {
     let mut processes = kernel.heart.processes();
     // An instance is started before its service is known: only who is unknown twice has no service.
     let mut unknown = HashSet::new();
+    let mut look = tokio::time::interval(LOOK_INTERVAL);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         programs.end_strays().await;
         let failed = programs.fill().await.is_err() | programs.mend(&kernel).await;
-        let pause = if failed { RETRY_PAUSE } else { LOOK_INTERVAL };
         tokio::select! {
             () = programs.changed.notified() => {}
             changed = processes.changed() => changed.map_err(|_| "the heart is gone".to_owned())?,
-            () = tokio::time::sleep(pause) => unknown = programs.sweep(&kernel, &unknown).await,
+            _ = look.tick() => unknown = programs.sweep(&kernel, &unknown).await,
+            () = tokio::time::sleep(RETRY_PAUSE), if failed => {}
         }
     }
 }
@@ -102,18 +105,21 @@ impl Programs {
         failed
     }
 
-    /// Ends sandboxes whose instance nobody knows, now and before.
+    /// Ends sandboxes whose instance nobody knows, now and before, and removes sockets that they left.
     async fn sweep(&self, kernel: &Kernel, before: &HashSet<String>) -> HashSet<String> {
-        let all: Vec<String> = self.sandboxes.lock().keys().cloned().collect();
-        let is_known = |instance: &String| {
-            owner(kernel, instance).is_some_and(|service| service.spec_of(instance).is_some())
-        };
-        let unknown: HashSet<String> =
-            all.into_iter().filter(|instance| !is_known(instance)).collect();
+        let sockets = self.sockets().await;
+        let mut unknown: HashSet<String> = self.sandboxes.lock().keys().cloned().collect();
+        unknown.extend(sockets.keys().cloned());
+        unknown.retain(|instance| {
+            owner(kernel, instance).is_none_or(|service| service.spec_of(instance).is_none())
+        });
         for instance in unknown.intersection(before) {
-            tracing::warn!(instance, "Ending the sandbox of an instance that no service claims");
-            let host = owner(kernel, instance).map(|service| service.host.cell().to_owned());
-            self.release(&host.unwrap_or_default(), std::slice::from_ref(instance)).await;
+            if self.end_sandbox(instance).await {
+                tracing::warn!(instance, "Ended the sandbox of an instance that no service claims");
+            }
+            if let Some(socket) = sockets.get(instance) {
+                remove_socket(socket).await;
+            }
         }
         unknown
     }

@@ -232,6 +232,7 @@ impl Starting<'_> {
             // The sweep ends what no service claims.
             tracing::warn!(%problem, service = %id, "Failed to undo a deployment at once");
         }
+        self.kernel.programs.release_all(self.tenant.host.cell(), id).await;
     }
 
     async fn write(

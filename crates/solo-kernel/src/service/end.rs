@@ -50,6 +50,8 @@ impl Service {
             }
             None => false,
         };
+        // The cell that would tell of their end may be gone, or come back with another kernel.
+        kernel.programs.release_all(self.host.cell(), self.id).await;
         kernel.registry.remove(self);
         drop(self.charge.lock().take());
         kernel.holdings.forget(id);
