@@ -31,7 +31,13 @@ async fn typed_functions_are_called_and_checked() {
     assert_eq!(failure.reason, "NO_SUCH_SERVICE");
     let instance = &cell.instances(id).await[0];
     assert_eq!((instance.state.as_str(), instance.handled, instance.errors), ("running", 4, 3));
-    assert!(instance.memory_bytes >= 65_536 && instance.cpu_us > 0, "{instance:?}");
+    assert!(instance.memory_bytes >= 65_536, "{instance:?}");
+    // All that took less than a microsecond, it may be.
+    for _ in 0..1_000 {
+        assert_eq!(cell.call(id, "add", "[2, 40]").await.as_deref(), Ok("42"));
+    }
+    let instance = &cell.instances(id).await[0];
+    assert!(instance.cpu_us > 0, "{instance:?}");
 }
 
 #[tokio::test]
