@@ -48,6 +48,8 @@ const GUESTS: &[Guest] = &[
     Guest { name: "hang-on-init", source: Source::Rust },
     Guest { name: "hello-command", source: Source::Rust },
     Guest { name: "hello-preview1", source: Source::RustCore },
+    Guest { name: "keeper", source: Source::Rust },
+    Guest { name: "keeper-draft", source: Source::Rust },
     Guest { name: "logger", source: Source::Rust },
     Guest { name: "memory-hog", source: Source::Rust },
     Guest { name: "order", source: Source::Rust },

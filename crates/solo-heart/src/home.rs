@@ -102,6 +102,27 @@ impl Home {
         Ok(path)
     }
 
+    /// Makes `tenants/TENANT/state` for a cell that runs as `user`, and gives it what an earlier one as
+    /// another user has left there.
+    ///
+    /// # Errors
+    /// As the file system says.
+    pub(crate) fn own_state(&self, tenant: &str, user: Option<u32>) -> std::io::Result<PathBuf> {
+        let path = self.root.join("tenants").join(tenant).join("state");
+        DirBuilder::new().recursive(true).mode(0o700).create(&path)?;
+        let Some(user) = user else { return Ok(path) };
+        std::os::unix::fs::chown(&path, Some(user), Some(user))?;
+        for entry in fs::read_dir(&path)? {
+            let entry = entry?;
+            let metadata = entry.metadata()?;
+            // What has two names may be somebody else's.
+            if metadata.uid() != user && metadata.is_file() && metadata.nlink() == 1 {
+                std::os::unix::fs::lchown(entry.path(), Some(user), Some(user))?;
+            }
+        }
+        Ok(path)
+    }
+
     fn work(&self, cell: &str) -> PathBuf {
         self.cells.join(format!("{cell}.work"))
     }

@@ -160,6 +160,7 @@ impl Launcher {
         match (kind, tenant) {
             (CellKind::Wasm, Some(tenant)) => {
                 command.arg("--execute").arg(home.compiled(tenant));
+                command.arg("--state").arg(home.own_state(tenant, user)?);
             }
             (CellKind::Wasm, None) | (CellKind::Process, _) => {}
             (CellKind::Compiler, _) => {

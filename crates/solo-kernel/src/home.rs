@@ -173,6 +173,12 @@ impl TenantHome {
         self.0.join("volumes")
     }
 
+    /// What its services keep. The files are its cell's, who may have written anything to them: nobody else
+    /// opens them.
+    pub(crate) fn state(&self) -> PathBuf {
+        self.0.join("state")
+    }
+
     /// What the compiler made of an artifact for one engine.
     pub(crate) fn compiled_artifact(&self, digest: &Digest, engine: &str) -> PathBuf {
         self.compiled().join(format!("{digest}-{engine}.cwasm"))

@@ -30,6 +30,7 @@ mod programs;
 mod secrets;
 mod service;
 mod settings;
+mod state;
 mod store;
 mod sweeps;
 mod tenants;

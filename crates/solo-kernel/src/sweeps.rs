@@ -11,7 +11,7 @@ use crate::actors::SERVICES;
 use crate::kernel::Kernel;
 use crate::service::Service;
 use crate::tenants::{Tenant, of_label};
-use crate::{clock, store};
+use crate::{clock, state, store};
 
 /// Between two sweeps of the registry: how long an orphan in a cell may live.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
@@ -113,6 +113,7 @@ pub(crate) async fn sweep_artifacts(kernel: Arc<Kernel>) -> Result<(), String> {
         for tenant in kernel.tenants.all() {
             let name = tenant.name.to_string();
             let referenced = kernel.store.run(move |t| store::referenced_digests(t, &name)).await;
+            state::sweep(&kernel, &tenant).await;
             let referenced: HashSet<String> =
                 referenced.map_err(|error| error.to_string())?.into_iter().collect();
             let removed = tenant.artifacts.sweep(&referenced).map_err(|error| error.to_string())?;

@@ -155,6 +155,9 @@ struct Room {
     /// Where the sockets of external programs are
     #[arg(long)]
     programs: Option<PathBuf>,
+    /// Where it keeps what services keep
+    #[arg(long)]
+    state: Option<PathBuf>,
     /// Layers that the operator does without
     #[arg(long, value_parser = layer)]
     without: Vec<Layer>,
@@ -182,7 +185,8 @@ impl Room {
             }
         };
         entries.extend(self.execute.into_iter().map(|path| entry(path, Access::Execute)));
-        entries.extend(self.write.into_iter().map(|path| entry(path, Access::Write)));
+        let written = self.write.into_iter().chain(self.state);
+        entries.extend(written.map(|path| entry(path, Access::Write)));
         entries.extend(self.programs.map(|from| Entry::Bind {
             from,
             at: PROGRAMS_PATH.into(),
@@ -299,7 +303,8 @@ fn run(role: Role) -> Result<(), String> {
         }
         Role::Cell { kind: Kind::Wasm, id, socket, room, .. } => {
             let programs = room.programs_inside();
-            let options = solo_cell::wasm::WasmCellOptions { cell: id, socket, programs };
+            let state = room.state.clone();
+            let options = solo_cell::wasm::WasmCellOptions { cell: id, socket, programs, state };
             let cell = solo_cell::wasm::WasmCell::prepare(options).map_err(told)?;
             room.shut_in(Kind::Wasm)?;
             cell.run().map_err(told)
@@ -439,7 +444,8 @@ mod tests {
             "solo kernel --home /h --without=landlock --without=seccomp",
             "solo cell wasm --id wasm-default --socket /h/run/cells/wasm-default.sock \
              --group /g/memory/solo-0/wasm-default --group /g/cpu/solo-0/wasm-default --user=1900000001 \
-             --programs /h/run/programs/wasm-default --execute /h/tenants/default/compiled",
+             --programs /h/run/programs/wasm-default --execute /h/tenants/default/compiled \
+             --state /h/tenants/default/state",
             "solo cell process --id process-1 --socket /h/run/cells/process-1.sock \
              --group /g/cpu/solo-x/process-1 --without=landlock",
             "solo cell compiler --id compiler-1 --socket /h/run/cells/compiler-1.sock --write /h/w \

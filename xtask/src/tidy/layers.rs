@@ -7,7 +7,7 @@ use cargo_metadata::{DependencyKind, Metadata};
 use super::Findings;
 
 /// All crates of the workspace. A crate may depend on those below it only (`ARCHITECTURE.md`).
-const LAYERS: [&str; 18] = [
+const LAYERS: [&str; 19] = [
     "xtask",
     "solo-bench",
     "solo",
@@ -25,6 +25,7 @@ const LAYERS: [&str; 18] = [
     "solo-rollout",
     "solo-capability",
     "solo-secrets",
+    "solo-state",
     "solo-types",
 ];
 
@@ -37,7 +38,11 @@ const RESERVED: [(&str, &[&str], &str); 3] = [
         &["solo-api", "solo-cell", "solo-kernel", "solo-gateway", "solo", "solo-bench"],
         "protobuf stops at the edge",
     ),
-    ("rusqlite", &["solo-kernel", "solo-bench"], "the kernel is the sole owner of the store"),
+    (
+        "rusqlite",
+        &["solo-kernel", "solo-state", "solo-bench"],
+        "the kernel is the sole owner of the store, and never opens what services keep",
+    ),
 ];
 
 /// What the checks need to know of a crate.

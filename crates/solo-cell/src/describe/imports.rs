@@ -49,6 +49,24 @@ const WASI: [&str; 29] = [
 /// Configuration, of which only drafts of 0.2.0 exist.
 const CONFIG: &str = "wasi:config/store";
 
+/// What services keep, of which only drafts of 0.2.0 exist. They differ.
+const KEYVALUE: &str = "wasi:keyvalue/";
+
+/// Interfaces of it.
+const KEYVALUE_INTERFACES: [&str; 3] = ["store", "atomics", "batch"];
+
+/// The interface of `wasi:keyvalue` that has this name, and whether it is of the second draft; `None`: it is
+/// none that Solo provides.
+pub(crate) fn keyvalue_interface(name: &str) -> Option<(&'static str, bool)> {
+    let (interface, version) = name.strip_prefix(KEYVALUE)?.split_once('@')?;
+    let is_second = match version {
+        "0.2.0-draft" => false,
+        "0.2.0-draft2" => true,
+        _ => return None,
+    };
+    KEYVALUE_INTERFACES.into_iter().find(|own| *own == interface).map(|own| (own, is_second))
+}
+
 /// Tells whether Solo provides the component interface `name`, `PACKAGE:NAMESPACE/NAME@VERSION`.
 ///
 /// Patch versions do not matter: within 0.1 and 0.2 interfaces only grow. Release candidates of
@@ -60,7 +78,8 @@ pub(crate) fn provides_interface(name: &str) -> bool {
     } else if WASI.contains(&interface) {
         is_patch_of(version, "0.2")
     } else {
-        interface == CONFIG && (version == "0.2.0" || version.starts_with("0.2.0-"))
+        keyvalue_interface(name).is_some()
+            || interface == CONFIG && (version == "0.2.0" || version.starts_with("0.2.0-"))
     }
 }
 
@@ -155,6 +174,9 @@ mod tests {
             "solo:service/messaging@0.1.0",
             "solo:service/log@0.1.7",
             "solo:service/secrets@0.1.0",
+            "wasi:keyvalue/store@0.2.0-draft",
+            "wasi:keyvalue/atomics@0.2.0-draft2",
+            "wasi:keyvalue/batch@0.2.0-draft2",
         ] {
             assert!(provides_interface(name), "{name}");
         }
@@ -165,7 +187,10 @@ mod tests {
             "wasi:cli/stdout@0.20.0",
             "wasi:cli/stdout@0.2.0-rc-2023-12-05",
             "wasi:config/store@0.3.0",
-            "wasi:keyvalue/store@0.2.0-draft",
+            "wasi:keyvalue/store@0.2.0",
+            "wasi:keyvalue/store@0.2.0-draft3",
+            "wasi:keyvalue/watcher@0.2.0-draft2",
+            "wasi:keyvalue/store",
             "solo:service/messaging@1.0.0",
             "stdout",
             "",

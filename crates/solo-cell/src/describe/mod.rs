@@ -11,7 +11,7 @@ mod module;
 mod tests;
 
 pub(crate) use component::describe_component;
-pub(crate) use imports::{provides_interface, provides_module};
+pub(crate) use imports::{keyvalue_interface, provides_interface, provides_module};
 pub(crate) use module::describe_module;
 
 /// Room for all texts of a description. A client takes messages of 4 MiB; a real interface has a

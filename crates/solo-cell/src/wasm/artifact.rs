@@ -140,14 +140,18 @@ impl Artifacts {
 
     fn link(&self, component: &Component) -> wasmtime::Result<InstancePre<ComponentState>> {
         let ty = component.component_type();
-        let mut drafts =
-            ty.imports(&self.engine).map(|(name, _)| name).filter(|name| host::is_config(name));
+        let is_draft = |name: &&str| host::is_config(name) || host::is_keyvalue(name);
+        let mut drafts = ty.imports(&self.engine).map(|(name, _)| name).filter(is_draft);
         let Some(draft) = drafts.next() else {
             return self.components.instantiate_pre(component);
         };
         let mut linker = self.components.clone();
         for draft in std::iter::once(draft).chain(drafts) {
-            host::link_config(&mut linker, draft)?;
+            if host::is_config(draft) {
+                host::link_config(&mut linker, draft)?;
+            } else {
+                host::link_keyvalue(&mut linker, draft)?;
+            }
         }
         linker.instantiate_pre(component)
     }

@@ -27,6 +27,7 @@ use super::quota::QuotaWatch;
 use super::route::Routes;
 use super::runner::{Guest, Outcome, Parts};
 use super::slot::{Ended, Family, Figures, FirstStart, Order, Slot, StopReason};
+use super::storage::Storage;
 use super::violations::Limit;
 use super::warmth::Part;
 
@@ -55,6 +56,8 @@ pub(crate) struct Shared {
     pub(crate) io: tokio::runtime::Handle,
     /// Where the sockets of external programs are.
     pub(crate) programs: PathBuf,
+    /// What services keep.
+    pub(crate) storage: Arc<Storage>,
     /// Where messages go.
     pub(crate) routes: Arc<Routes>,
     /// Starts that are under way at one time: 500 at once would time each other out.
@@ -211,6 +214,7 @@ async fn live(shared: &Shared, slot: &Arc<Slot>, incarnation: u64) -> End {
         routes: Arc::clone(&shared.routes),
         cell: shared.cell.get().cloned().unwrap_or_default(),
         programs: shared.programs.clone(),
+        storage: Arc::clone(&shared.storage),
         incarnation,
     };
     let mut quota = QuotaWatch::new(slot);

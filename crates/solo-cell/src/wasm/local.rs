@@ -11,6 +11,7 @@ use super::cell::{Cell, StartError};
 use super::message::{Answer, Input, Trace};
 use super::server::{failure_message, instance_message};
 use super::service::Service;
+use super::storage::Storage;
 use super::{CellError, new_cell, start_actors};
 use crate::engine::{RunLimits, run_engine};
 
@@ -44,8 +45,10 @@ impl LocalCell {
         let engine = engine.map_err(CellError::Engine)?;
         let actors =
             start_actors(&engine, io.handle(), options.workers).map_err(CellError::Threads)?;
-        let cell =
-            new_cell(engine, actors.handle().clone(), io.handle().clone(), "/nowhere".into())?;
+        // Nothing is kept here.
+        let storage = Storage::start(None).map_err(CellError::Threads)?;
+        let (actors_handle, io_handle) = (actors.handle().clone(), io.handle().clone());
+        let cell = new_cell(engine, actors_handle, io_handle, "/nowhere".into(), storage)?;
         Ok(Self { cell, actors, io: Some(io) })
     }
 

@@ -34,6 +34,7 @@ mod secrets;
 mod server;
 mod service;
 mod slot;
+mod storage;
 mod violations;
 mod wait;
 mod warmth;
@@ -65,6 +66,7 @@ use instance::Shared;
 use route::Routes;
 use server::{Identity, Server};
 use solo_actor::{Executor, ExecutorOptions};
+use storage::Storage;
 
 /// Threads for the protocol: it waits more than it computes.
 const IO_THREADS: usize = 2;
@@ -91,6 +93,8 @@ pub struct WasmCellOptions {
     pub socket: PathBuf,
     /// Where the sockets of the external programs of its tenant are, `INSTANCE.sock`, as it will see it.
     pub programs: PathBuf,
+    /// Where it keeps what its services keep; `None`: they keep nothing.
+    pub state: Option<PathBuf>,
 }
 
 /// Why the cell does not run.
@@ -139,6 +143,7 @@ pub struct WasmCell {
     listener: std::os::unix::net::UnixListener,
     limits: RunLimits,
     programs: PathBuf,
+    state: Option<PathBuf>,
 }
 
 impl WasmCell {
@@ -152,7 +157,8 @@ impl WasmCell {
 
     fn prepare_with(options: WasmCellOptions, limits: RunLimits) -> Result<Self, CellError> {
         let listener = listen(&options.socket)?;
-        Ok(Self { name: options.cell, listener, limits, programs: options.programs })
+        let WasmCellOptions { cell: name, socket: _, programs, state } = options;
+        Ok(Self { name, listener, limits, programs, state })
     }
 
     /// Serves. Does not return while all is well.
@@ -193,7 +199,8 @@ fn run_prepared(prepared: WasmCell) -> Result<(), CellError> {
         .map_err(CellError::Threads)?;
     let actors = start_actors(&engine, io.handle(), processors).map_err(CellError::Threads)?;
     let (actors_handle, io_handle) = (actors.handle().clone(), io.handle().clone());
-    let cell = new_cell(engine, actors_handle, io_handle, prepared.programs)?;
+    let storage = Storage::start(prepared.state.as_deref()).map_err(CellError::Threads)?;
+    let cell = new_cell(engine, actors_handle, io_handle, prepared.programs, storage)?;
     let result = io.block_on(serve(identity, cell, prepared.listener));
     // Guests first: they use the other's timers.
     drop(actors);
@@ -228,6 +235,7 @@ fn new_cell(
     actors: solo_actor::Handle,
     io: Handle,
     programs: PathBuf,
+    storage: Storage,
 ) -> Result<Arc<Cell>, CellError> {
     let artifacts = Arc::new(Artifacts::new(&engine).map_err(CellError::Engine)?);
     let shared = Arc::new(Shared {
@@ -237,6 +245,7 @@ fn new_cell(
         actors,
         io,
         programs,
+        storage: Arc::new(storage),
         cell: OnceLock::new(),
     });
     let cell = Arc::new(Cell {

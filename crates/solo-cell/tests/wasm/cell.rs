@@ -74,6 +74,7 @@ impl TestCell {
             cell: "wasm-test".to_owned(),
             socket: socket.clone(),
             programs: "/nowhere".into(),
+            state: Some(dir.path().to_owned()),
         };
         std::thread::spawn(move || {
             run_with(options, RunLimits { instances }).expect("the cell runs");

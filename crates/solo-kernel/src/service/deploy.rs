@@ -22,10 +22,10 @@ use super::state::State;
 use super::{Reservation, Service};
 use crate::audit::Entry;
 use crate::cells::Compiled;
-use crate::clock;
 use crate::kernel::Kernel;
 use crate::store::{self, IdempotencyRow, ServiceRow, StoreError};
 use crate::tenants::{Charge, Tenant};
+use crate::{clock, state};
 
 /// The answer to a deployment.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -233,6 +233,7 @@ impl Starting<'_> {
             tracing::warn!(%problem, service = %id, "Failed to undo a deployment at once");
         }
         self.kernel.programs.release_all(self.tenant.host.cell(), id).await;
+        state::forget(self.tenant, id).await;
     }
 
     async fn write(

@@ -2,9 +2,8 @@
 
 use super::Service;
 use crate::cells::CellHandle;
-use crate::clock;
 use crate::kernel::Kernel;
-use crate::store;
+use crate::{clock, state, store};
 use solo_capability::Principal;
 use solo_types::{Problem, ServiceState};
 
@@ -52,6 +51,7 @@ impl Service {
         };
         // The cell that would tell of their end may be gone, or come back with another kernel.
         kernel.programs.release_all(self.host.cell(), self.id).await;
+        state::forget(&self.tenant, self.id).await;
         kernel.registry.remove(self);
         drop(self.charge.lock().take());
         kernel.holdings.forget(id);

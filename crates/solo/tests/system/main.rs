@@ -28,6 +28,7 @@ mod programs;
 mod real_programs;
 mod secrets;
 mod sinks;
+mod state;
 mod survival;
 mod tenants;
 mod tls;

@@ -30,14 +30,20 @@ const handle = async (name, input, message) => {
       return null;
     case "echo": return { input, id: message[1], waits: message[6] === 1, left: message[7] > 0, trace: message[8].length };
     case "call": return call(...input);
-    case "add": return JSON.parse((await rpc("Call", { 1: input[0], 2: "add", 3: "[1, 2]" }))[1]);
+    case "sum": return JSON.parse((await rpc("Call", { 1: input[0], 2: "add", 3: "[1, 2]" }))[1]);
     case "send": await rpc("Send", { 1: input[0], 4: input[1] }); return null;
     case "look": { const rights = await rpc("Lookup", { 1: input[0] }); return [rights[1] === 1, rights[2] === 1]; }
     case "watch": return (await rpc("Watch", { 1: input[0] }))[1];
     case "unwatch": return (await rpc("Unwatch", { 1: input[0] }))[1] === 1;
     case "downs": return downs;
     case "log": await rpc("Log", { 1: 4, 2: input[0] }); return null;
-    case "stored": return Promise.all(["GetValue", "SetValue", "DeleteValue", "ListKeys"].map((each) => reason(rpc(each, { 1: "k" }))));
+    case "set": await rpc("SetValue", { 1: input[0], 2: input[1] }); return null;
+    case "get": return (await rpc("GetValue", { 1: input[0] }))[1]?.toString() ?? null;
+    case "delete": await rpc("DeleteValue", { 1: input[0] }); return null;
+    case "add": return (await rpc("IncrementValue", { 1: input[0], 2: input[1] }))[1];
+    // Of several keys this client sees the last.
+    case "last": { const page = await rpc("ListKeys", { 1: input[0], 2: input[1], 3: input[2] }); return [page[1]?.toString() ?? null, page[2] === 1]; }
+    case "large": return reason(rpc("SetValue", { 1: "large", 2: Buffer.alloc(input[0]) }));
     case "nonsense": return Promise.all([
       reason(rpc("Reply", { 1: 999, 2: "1" })), reason(rpc("Receive", { 1: 999 })), reason(rpc("Reply", { 1: message[1], 2: "{" })),
       reason(rpc("Call", { 1: "worker", 3: "[" })), reason(rpc("Log", { 1: 77 })), reason(rpc("Dance")),
@@ -104,6 +110,49 @@ fn reason(answer: Result<String, Problem>) -> String {
     answer.expect_err("refused").reason
 }
 
+/// S5: what a program keeps over its socket, through restarts of it and of its cell.
+#[tokio::test]
+async fn a_program_keeps_values() {
+    let solo = Solo::start().await;
+    let client = solo.answering().await;
+    client.deploy(program("clerk", SERVICE)).await.expect("deployed");
+    let call = async |function: &str, arguments: &str| {
+        eventually("it answers", || async {
+            client
+                .json_call("clerk", function, arguments)
+                .await
+                .map_err(|problem| problem.reason)
+                .map_or_else(|reason| (reason == "REFUSED").then_some(reason), Some)
+        })
+        .await
+    };
+    assert_eq!(call("get", r#"["a"]"#).await, "null");
+    for key in ["a", "b/1", "b/2", "b/3", "c"] {
+        call("set", &format!(r#"["{key}", "of {key}"]"#)).await;
+    }
+    assert_eq!(call("get", r#"["b/2"]"#).await, "\"of b/2\"");
+    assert_eq!(call("last", r#"["", "", 0]"#).await, r#"["c",false]"#);
+    assert_eq!(call("last", r#"["b/", "", 2]"#).await, r#"["b/2",true]"#);
+    assert_eq!(call("last", r#"["b/", "b/2", 2]"#).await, r#"["b/3",false]"#);
+    assert_eq!(call("last", r#"["d", "", 2]"#).await, "[null,false]");
+    call("delete", r#"["a"]"#).await;
+    assert_eq!(call("get", r#"["a"]"#).await, "null");
+    assert_eq!(call("add", r#"["n", 40]"#).await, "40");
+    assert_eq!(call("add", r#"["n", 2]"#).await, "42");
+    assert_eq!(call("large", "[4194304]").await, "\"OK\"");
+    assert_ne!(call("large", "[4194305]").await, "\"OK\"");
+    for refused in [("get", r#"[""]"#), ("add", r#"["c", 1]"#), ("last", r#"["", "", 1001]"#)] {
+        assert_eq!(call(refused.0, refused.1).await, "REFUSED", "{refused:?}");
+    }
+    client.json_call("clerk", "crash", "[]").await.expect_err("it crashed");
+    assert_eq!(call("get", r#"["n"]"#).await, "\"42\"");
+    solo.kill_process("cells/wasm-default").await;
+    assert_eq!(call("add", r#"["n", 1]"#).await, "43");
+    client.kill("clerk", false).await.expect("killed");
+    let kept = std::fs::read_dir(solo.home().join("tenants/default/state")).expect("there");
+    assert_eq!(kept.count(), 0);
+}
+
 /// D4, S6: what it is called with and what it answers, from outside.
 #[tokio::test]
 async fn a_program_with_a_socket_is_called_like_any_service() {
@@ -127,8 +176,6 @@ async fn a_program_with_a_socket_is_called_like_any_service() {
     assert_eq!(call("twice", "[]").await.as_deref(), Ok("\"first\""));
     let downs = eventually("it went on", || async { call("downs", "[]").await.ok() }).await;
     assert_eq!(downs, "[\"REPLIED_ALREADY\"]");
-    let reasons = call("stored", "[]").await.expect("an answer");
-    assert_eq!(reasons, format!("[{}]", ["\"NOT_BUILT_YET\""; 4].join(",")));
     let reasons = call("nonsense", "[]").await.expect("an answer");
     let reasons: Vec<Option<&str>> = serde_json::from_str(&reasons).expect("JSON");
     let known =
@@ -161,7 +208,7 @@ async fn programs_and_components_call_each_other() {
     assert_eq!(call("call", "[\"counter\", \"add 3\"]").await.as_deref(), Ok("\"3\""));
     call("send", "[\"counter\", \"add 4\"]").await.expect("sent");
     assert_eq!(call("call", "[\"counter\", \"get\"]").await.as_deref(), Ok("\"7\""));
-    assert_eq!(call("add", "[\"adder\"]").await.as_deref(), Ok("3"));
+    assert_eq!(call("sum", "[\"adder\"]").await.as_deref(), Ok("3"));
     assert_eq!(client.call("worker", "call clerk abc").await.as_deref(), Ok("cba"));
     // What it is not allowed looks like what is not there.
     for other in ["hidden", "nobody"] {

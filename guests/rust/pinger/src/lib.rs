@@ -139,9 +139,7 @@ fn keep() -> Result<(), String> {
     Ok(())
 }
 
-fn kept(
-    act: impl FnOnce(&ServiceRef) -> Result<Vec<u8>, MessageError>,
-) -> Result<Vec<u8>, String> {
+fn kept(act: impl FnOnce(&ServiceRef) -> Result<Vec<u8>, MessageError>) -> Result<Vec<u8>, String> {
     KEPT.with_borrow(|kept| act(kept.as_ref().ok_or("nothing was passed")?).map_err(describe))
 }
 

@@ -6,7 +6,7 @@
 mod children;
 mod config;
 mod http;
-
+mod keyvalue;
 mod log;
 mod messaging;
 mod reference;
@@ -29,12 +29,14 @@ use super::monitor::Monitors;
 use super::route::Routes;
 use super::runner::Parts;
 use super::slot::Slot;
+use super::storage::Storage;
 pub(crate) use bindings::exports::solo::service::handler::InitError;
 pub(crate) use bindings::{Service as ServiceBindings, ServiceIndices as HandlerIndices};
 pub(super) use config::{is_store as is_config, link as link_config};
 pub(crate) use down::exports::solo::service::down_handler::Down as GuestDown;
 pub(crate) use down::{Down as DownBindings, DownIndices};
 use http::NoHttp;
+pub(super) use keyvalue::{is_keyvalue, link as link_keyvalue};
 pub(crate) use reference::{Caller, ServiceRef};
 use timers::Timers;
 
@@ -92,6 +94,7 @@ pub(crate) struct ComponentState {
     routes: Arc<Routes>,
     cell: Weak<Cell>,
     slot: Arc<Slot>,
+    storage: Arc<Storage>,
     is_ending: bool,
     /// It exports what learns of the end of others.
     pub(crate) watches: bool,
@@ -115,7 +118,7 @@ pub(crate) struct CoreState {
 impl ComponentState {
     /// The state of one incarnation.
     pub(crate) fn new(parts: &Parts) -> Self {
-        let Parts { slot, routes, cell, incarnation, .. } = parts;
+        let Parts { slot, routes, cell, storage, incarnation, .. } = parts;
         let incarnation = *incarnation;
         let mut table = ResourceTable::new();
         table.set_max_capacity(HANDLES_MAX);
@@ -128,6 +131,7 @@ impl ComponentState {
             routes: Arc::clone(routes),
             cell: Weak::clone(cell),
             slot: Arc::clone(slot),
+            storage: Arc::clone(storage),
             is_ending: false,
             watches: false,
             monitors: Monitors::new(Arc::clone(slot), incarnation),
@@ -179,8 +183,8 @@ impl WasiHttpView for ComponentState {
     }
 }
 
-/// Links everything that a component may import, except the drafts of `wasi:config`, which are
-/// linked by name where they are imported.
+/// Links everything that a component may import, except the drafts of `wasi:config` and `wasi:keyvalue`,
+/// which are linked by name where they are imported.
 ///
 /// # Errors
 /// If two functions have one name (a bug).

@@ -142,8 +142,7 @@ impl ProcessGuest {
                     input = Some(pipe::Sender::from_owned_fd(fd).map_err(lost)?);
                 }
                 Descriptor::Listener => {
-                    let routes = Arc::clone(&parts.routes);
-                    let made = Socket::new(fd, &slot, routes, parts.incarnation);
+                    let made = Socket::new(fd, parts);
                     socket = Some(Box::new(made.map_err(lost)?));
                 }
                 _ => {}

@@ -23,6 +23,7 @@ use super::message::{Answer, Chain, Down, Input};
 use super::process::ProcessGuest;
 use super::route::Routes;
 use super::slot::{Slot, StopReason};
+use super::storage::Storage;
 use component::ComponentGuest;
 use module::ModuleGuest;
 use program::Program;
@@ -60,6 +61,8 @@ pub(crate) struct Parts {
     pub(crate) cell: Weak<Cell>,
     /// Where the sockets of external programs are.
     pub(crate) programs: PathBuf,
+    /// What its service keeps.
+    pub(crate) storage: Arc<Storage>,
     /// Counts up from 1 within the slot.
     pub(crate) incarnation: u64,
 }

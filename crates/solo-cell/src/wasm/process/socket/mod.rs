@@ -24,8 +24,7 @@ use super::super::failure::{Failure, Reason};
 use super::super::host::{Caller, ServiceRef, guest_down};
 use super::super::message::{Answer, Chain, Down, Input};
 use super::super::monitor::Monitors;
-use super::super::route::Routes;
-use super::super::slot::Slot;
+use super::super::runner::Parts;
 use super::Task;
 use desk::{Desk, Said};
 use meter::Meter;
@@ -58,19 +57,16 @@ impl Socket {
     ///
     /// # Errors
     /// It is no listener.
-    pub(super) fn new(
-        listener: OwnedFd,
-        slot: &Arc<Slot>,
-        routes: Arc<Routes>,
-        incarnation: u64,
-    ) -> std::io::Result<Self> {
+    pub(super) fn new(listener: OwnedFd, parts: &Parts) -> std::io::Result<Self> {
+        let Parts { slot, routes, storage, incarnation, .. } = parts;
         let listener = door::listen(listener)?;
         let (sender, asks) = mpsc::channel(ASKS_MAX);
         let shared = Arc::new(Shared {
             slot: Arc::clone(slot),
-            routes,
+            routes: Arc::clone(routes),
+            storage: Arc::clone(storage),
             desk: Desk::new(),
-            monitors: Mutex::new(Monitors::new(Arc::clone(slot), incarnation)),
+            monitors: Mutex::new(Monitors::new(Arc::clone(slot), *incarnation)),
             ready: watch::Sender::new(false),
             is_ending: AtomicBool::new(false),
         });

@@ -9,6 +9,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use solo_api::socket::v1 as wire;
 use solo_api::socket::v1::program_service_server::ProgramService;
+use solo_state::{Answer as Kept, Op, PAGE_KEYS_MAX, Page};
 use solo_types::Problem;
 use solo_types::bounds::MESSAGE_BYTES_MAX;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -21,6 +22,7 @@ use super::super::super::monitor::Monitors;
 use super::super::super::route::Routes;
 use super::super::super::server::failure_message;
 use super::super::super::slot::Slot;
+use super::super::super::storage::{Storage, unexpected};
 use super::desk::{Desk, Said};
 
 /// How long Receive waits, unless said otherwise, and at most.
@@ -49,6 +51,7 @@ pub(super) struct Ask {
 pub(super) struct Shared {
     pub(super) slot: Arc<Slot>,
     pub(super) routes: Arc<Routes>,
+    pub(super) storage: Arc<Storage>,
     pub(super) desk: Desk,
     /// Its watches on others.
     pub(super) monitors: Mutex<Monitors>,
@@ -76,6 +79,13 @@ impl Api {
         let shared = &self.shared;
         let blamed = name.clone();
         ServiceRef::lookup(&shared.routes, &shared.slot, name).map_err(|f| refused(&blamed, f))
+    }
+
+    /// Asks what the service keeps.
+    async fn storage<T>(&self, op: Op, take: impl FnOnce(Kept) -> Option<T>) -> Result<T, Status> {
+        let answer = self.shared.storage.run(&self.shared.slot, op).await;
+        let answer = answer.map_err(|problem| status(&problem))?;
+        take(answer).ok_or_else(|| status(&unexpected()))
     }
 }
 
@@ -190,31 +200,67 @@ impl ProgramService for Api {
 
     async fn get_value(
         &self,
-        _: Request<wire::GetValueRequest>,
+        request: Request<wire::GetValueRequest>,
     ) -> Answered<wire::GetValueResponse> {
-        Err(no_storage())
+        let value = self.storage(Op::Get(vec![request.into_inner().key]), |answer| match answer {
+            Kept::Values(values) => values.into_iter().next(),
+            _ => None,
+        });
+        Ok(Response::new(wire::GetValueResponse { value: value.await? }))
     }
 
     async fn set_value(
         &self,
-        _: Request<wire::SetValueRequest>,
+        request: Request<wire::SetValueRequest>,
     ) -> Answered<wire::SetValueResponse> {
-        Err(no_storage())
+        let wire::SetValueRequest { key, value } = request.into_inner();
+        self.storage(Op::Set(vec![(key, value)]), is_done).await?;
+        Ok(Response::new(wire::SetValueResponse {}))
     }
 
     async fn delete_value(
         &self,
-        _: Request<wire::DeleteValueRequest>,
+        request: Request<wire::DeleteValueRequest>,
     ) -> Answered<wire::DeleteValueResponse> {
-        Err(no_storage())
+        self.storage(Op::Delete(vec![request.into_inner().key]), is_done).await?;
+        Ok(Response::new(wire::DeleteValueResponse {}))
     }
 
     async fn list_keys(
         &self,
-        _: Request<wire::ListKeysRequest>,
+        request: Request<wire::ListKeysRequest>,
     ) -> Answered<wire::ListKeysResponse> {
-        Err(no_storage())
+        let wire::ListKeysRequest { prefix, after, limit } = request.into_inner();
+        let limit = match limit {
+            0 => PAGE_KEYS_MAX,
+            limit => usize::try_from(limit).unwrap_or(usize::MAX),
+        };
+        let page =
+            self.storage(Op::List { prefix, after: Some(after), limit }, |answer| match answer {
+                Kept::Page(page) => Some(page),
+                _ => None,
+            });
+        let Page { keys, more } = page.await?;
+        Ok(Response::new(wire::ListKeysResponse { keys, more }))
     }
+
+    async fn increment_value(
+        &self,
+        request: Request<wire::IncrementValueRequest>,
+    ) -> Answered<wire::IncrementValueResponse> {
+        let wire::IncrementValueRequest { key, delta } = request.into_inner();
+        let range = (i64::MIN.into(), i64::MAX.into());
+        let op = Op::Increment { key, delta: delta.into(), range };
+        let number = self.storage(op, |answer| match answer {
+            Kept::Number(number) => number.try_into().ok(),
+            _ => None,
+        });
+        Ok(Response::new(wire::IncrementValueResponse { number: number.await? }))
+    }
+}
+
+fn is_done(answer: Kept) -> Option<()> {
+    matches!(answer, Kept::Done).then_some(())
 }
 
 impl Shared {
@@ -289,10 +335,6 @@ fn refused(service: &str, failure: Failure) -> Status {
     status(&solo_api::cell_failure_problem(service, failure_message(failure)))
 }
 
-fn no_storage() -> Status {
-    status(&Problem::unimplemented("key-value storage of services"))
-}
-
 fn status(problem: &Problem) -> Status {
     let mut status = solo_api::status_from_problem(problem);
     // A reason is letters and underscores.
@@ -360,7 +402,6 @@ mod tests {
         assert_eq!(status.code(), tonic::Code::PermissionDenied);
         let reason = status.metadata().get(REASON_TRAILER).expect("a reason");
         assert_eq!(reason.to_str().expect("text"), "DENIED");
-        assert_eq!(no_storage().code(), tonic::Code::Unimplemented);
         assert_eq!(status.message(), "other was not granted");
         let problem = Problem::new(ProblemKind::Internal, "no reason\n", "");
         assert!(super::status(&problem).metadata().get(REASON_TRAILER).is_none());
