@@ -80,6 +80,9 @@ serve(async (name, input) => {
   switch (name) {
     case "greet":
       return `hello ${input[0]}`;
+    case "count":
+      // Kept when this program, or Solo, is started again.
+      return (await rpc("IncrementValue", { 1: "count", 2: 1 }))[1];
     case "note":
       await rpc("Log", { 1: 4, 2: String(input[0]) });
       return null;

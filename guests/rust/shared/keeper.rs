@@ -1,9 +1,13 @@
-// What `keeper` and `keeper-draft` have in common, in the words that each of them imports.
+//! What `keeper` and `keeper-draft` have in common, in the words that each of them imports.
+
+use super::{
+    Bucket, Error, Guest, Number, all_keys, delete_many, get_many, increment, open, race, set_many,
+};
 
 /// Keys and values that one batch has.
 const BATCH: u32 = 500;
 
-struct Keeper;
+pub struct Keeper;
 
 impl Guest for Keeper {
     fn get(key: String) -> Result<Option<String>, String> {
@@ -91,5 +95,3 @@ fn told(error: Error) -> String {
         Error::Other(text) => text,
     }
 }
-
-export!(Keeper);

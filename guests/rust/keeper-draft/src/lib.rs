@@ -45,7 +45,11 @@ mod keyvalue {
     });
 }
 
-include!("../../shared/keeper.rs");
+#[path = "../../shared/keeper.rs"]
+mod shared;
+
+use shared::Keeper;
+export!(Keeper);
 
 type Number = u64;
 

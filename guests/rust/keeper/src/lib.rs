@@ -52,7 +52,11 @@ mod keyvalue {
     });
 }
 
-include!("../../shared/keeper.rs");
+#[path = "../../shared/keeper.rs"]
+mod shared;
+
+use shared::Keeper;
+export!(Keeper);
 
 type Number = i64;
 
