@@ -67,6 +67,8 @@ pub(crate) enum Part {
     Kernel,
     /// Tokens and the audit log
     Security,
+    /// What services keep
+    State,
     /// Deploy beside many services
     Growth,
     /// External programs, beside a bare exec, bubblewrap and crun

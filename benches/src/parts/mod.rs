@@ -15,6 +15,7 @@ mod message;
 mod programs;
 mod revocation;
 mod security;
+mod state;
 
 use std::path::Path;
 
@@ -87,6 +88,9 @@ pub(crate) async fn run(options: &Options, directory: &Path) -> anyhow::Result<V
     }
     if wants(Part::Security, "tokens and the audit log") {
         sections.push(security::run(&bench).await?);
+    }
+    if wants(Part::State, "what services keep") {
+        sections.push(state::run(&bench).await?);
     }
     if wants(Part::Growth, "deploys beside many services") {
         sections.push(growth::run(&bench).await?);
