@@ -51,7 +51,6 @@ async fn of_service(service: &Service, monitor: &Monitor) -> v1::StatusResponse 
     response.restarts = state.restarts();
     response.created_at = Some(timestamp(service.created_at));
     response.updated_at = Some(timestamp(state.updated_at));
-    response.last_exit = state.last_exit().map(|(id, exit)| solo_api::exit_message(id, exit));
     response.instances = state
         .instances
         .iter()
@@ -91,6 +90,9 @@ async fn of_service(service: &Service, monitor: &Monitor) -> v1::StatusResponse 
     let shown: u64 = response.instances.iter().map(|instance| instance.restarts).sum();
     let viewed: u64 = state.instances.values().map(|v| v.restarts + v.restarts_before).sum();
     response.restarts += shown.saturating_sub(viewed);
+    let viewed = state.last_exit().map(|(id, exit)| solo_api::exit_message(id, exit));
+    let shown = response.instances.iter().filter_map(|instance| instance.last_exit.clone());
+    response.last_exit = viewed.into_iter().chain(shown).max_by_key(ended_at);
     if state.service_state() == ServiceState::Failed {
         response.exits =
             state.exits.iter().map(|(id, exit)| solo_api::exit_message(id, exit)).collect();
@@ -100,6 +102,11 @@ async fn of_service(service: &Service, monitor: &Monitor) -> v1::StatusResponse 
         };
     }
     response
+}
+
+/// For comparing: seconds and nanoseconds.
+fn ended_at(exit: &v1::Exit) -> (i64, i32) {
+    exit.at.as_ref().map_or((0, 0), |at| (at.seconds, at.nanos))
 }
 
 /// What the cell says right now; nothing when it is away.
