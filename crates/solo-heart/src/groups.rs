@@ -98,7 +98,7 @@ impl CellGroups {
     /// of that id starts, or with the rest.
     pub(crate) fn end(&mut self, cell: &str) {
         let Some(group) = self.cells.remove(cell) else { return };
-        if let Err(error) = group.kill(END_WAIT).and_then(|()| group.remove(END_WAIT)) {
+        if let Err(error) = group.end(END_WAIT) {
             warn!(cell, %error, "Failed to remove a control group");
         }
     }

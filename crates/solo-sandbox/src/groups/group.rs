@@ -14,10 +14,13 @@ use super::{GroupError, Limits, Places, Settings, Usage, Version, limits};
 /// Between two looks whether processes have ended.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
+/// What was killed is out of its group so soon; what is in it after that has entered later.
+const SETTLE: Duration = Duration::from_millis(50);
+
 /// Processes that are held at one time, each by a descriptor.
 const HELD_MAX: usize = 64;
 
-/// A control group of one cell. Dropping it changes nothing: it ends by [`Group::kill`] and [`Group::remove`].
+/// A control group of one cell. Dropping it changes nothing: it ends by [`Group::end`].
 #[derive(Debug)]
 pub struct Group {
     pub(super) places: Places,
@@ -122,6 +125,24 @@ impl Group {
             }?;
         }
         Ok(())
+    }
+
+    /// Kills what is in it and removes it, also what enters it meanwhile: a process enters one hierarchy of
+    /// version 1 after the other, and may be on its way.
+    ///
+    /// # Errors
+    /// As of [`Self::kill`] and [`Self::remove`], after `wait`.
+    pub fn end(&self, wait: Duration) -> Result<(), GroupError> {
+        let start = Instant::now();
+        loop {
+            let left = wait.saturating_sub(start.elapsed());
+            self.kill(left)?;
+            match self.remove(left.min(SETTLE)) {
+                Err(GroupError::File { source, .. })
+                    if source.kind() == ErrorKind::ResourceBusy && start.elapsed() < wait => {}
+                other => return other,
+            }
+        }
     }
 
     fn signal_all(&self) -> Result<(), GroupError> {

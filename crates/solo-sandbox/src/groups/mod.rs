@@ -108,8 +108,7 @@ impl Groups {
         let group = Group { places: self.top.below(checked(id)?) };
         // Somebody may have tidied up: it was empty.
         self.prepare()?;
-        group.kill(LEFT_WAIT)?;
-        group.remove(LEFT_WAIT)?;
+        group.end(LEFT_WAIT)?;
         group.places.make()?;
         match group.set(limits) {
             Ok(()) => Ok(group),
@@ -141,7 +140,7 @@ impl Groups {
         let mut result = Ok(groups.len());
         for group in &groups {
             // One that does not end keeps none of the others alive.
-            let ended = group.kill(left()).and_then(|()| group.remove(left()));
+            let ended = group.end(left());
             result = result.and_then(|count| ended.map(|()| count));
         }
         result
