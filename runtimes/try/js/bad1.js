@@ -1,0 +1,4 @@
+export const f = () => 1;
+export const g = () => {
+  let x = ;
+};

@@ -1,0 +1,2 @@
+import { nope } from "./missing.js";
+export const f = nope;

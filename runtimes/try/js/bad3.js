@@ -1,0 +1,2 @@
+const a = undefined;
+export const f = a.b.c;
