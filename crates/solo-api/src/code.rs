@@ -6,6 +6,7 @@ use std::fmt;
 
 use solo_types::{Digest, Problem, bounds};
 
+use crate::source::{SOURCE_FORMAT, SOURCE_MAGIC, pack, pack_one};
 use crate::v1;
 
 /// Where the code is. Its debug form tells how long inline code is, and nothing that is in it.
@@ -57,11 +58,17 @@ pub const PROGRAM_FORMAT: &str = "program";
 /// Reasons `MISSING_CODE`, `CODE_TOO_LARGE`, `INVALID_DIGEST`, `INVALID_FORMAT`.
 pub fn code_source(code: Option<v1::Code>) -> Result<Option<CodeSource>, Problem> {
     let Some(code) = code else { return Ok(None) };
+    let file = match v1::CodeFormat::try_from(code.format) {
+        Ok(v1::CodeFormat::Javascript) => Some("main.js"),
+        Ok(v1::CodeFormat::Typescript) => Some("main.ts"),
+        _ => None,
+    };
     let format = match v1::CodeFormat::try_from(code.format) {
         Ok(v1::CodeFormat::Unspecified) => "",
         Ok(v1::CodeFormat::Wasm) => "wasm",
         Ok(v1::CodeFormat::Wat) => "wat",
         Ok(v1::CodeFormat::Program) => PROGRAM_FORMAT,
+        Ok(v1::CodeFormat::Javascript | v1::CodeFormat::Typescript) => SOURCE_FORMAT,
         Err(_) => {
             return Err(Problem::invalid(
                 "INVALID_FORMAT",
@@ -80,6 +87,21 @@ pub fn code_source(code: Option<v1::Code>) -> Result<Option<CodeSource>, Problem
             let rule = format!("inline code has {} bytes, the limit is 16 MiB", bytes.len());
             Err(Problem::invalid("CODE_TOO_LARGE", "code.inline", &rule)
                 .remedy("store it with UploadArtifact, and deploy its digest"))
+        }
+        Some(v1::code::Source::Inline(bytes)) if bytes.starts_with(SOURCE_MAGIC) => {
+            let rule = "these are files as Solo stores them; send them as `files`";
+            Err(Problem::invalid("INVALID_FORMAT", "code.inline", rule))
+        }
+        Some(v1::code::Source::Inline(bytes)) if let Some(file) = file => {
+            let bytes = pack_one(file, bytes)?;
+            Ok(Some(CodeSource::Inline { bytes, format: SOURCE_FORMAT }))
+        }
+        Some(v1::code::Source::Files(_)) if !format.is_empty() => {
+            let rule = "files are source text, whose language the ending of `entry` tells";
+            Err(Problem::invalid("INVALID_FORMAT", "code.format", rule))
+        }
+        Some(v1::code::Source::Files(files)) => {
+            Ok(Some(CodeSource::Inline { bytes: pack(&files)?, format: SOURCE_FORMAT }))
         }
         Some(v1::code::Source::Inline(bytes)) => {
             let is_program = format.is_empty() && is_program(&bytes);

@@ -70,6 +70,7 @@ pub fn kind_message(kind: ServiceKind) -> v1::ServiceKind {
         ServiceKind::Command => v1::ServiceKind::Command,
         ServiceKind::Core => v1::ServiceKind::Core,
         ServiceKind::Process => v1::ServiceKind::Process,
+        ServiceKind::Source => v1::ServiceKind::Source,
     }
 }
 
@@ -83,6 +84,7 @@ pub fn kind_from_cell(kind: i32) -> Option<ServiceKind> {
         cell::ServiceKind::Command => Some(ServiceKind::Command),
         cell::ServiceKind::Core => Some(ServiceKind::Core),
         cell::ServiceKind::Process => Some(ServiceKind::Process),
+        cell::ServiceKind::Source => Some(ServiceKind::Source),
     }
 }
 
@@ -260,6 +262,7 @@ pub fn cell_spec(
             ServiceKind::Command => cell::ServiceKind::Command,
             ServiceKind::Core => cell::ServiceKind::Core,
             ServiceKind::Process => cell::ServiceKind::Process,
+            ServiceKind::Source => cell::ServiceKind::Source,
         }
         .into(),
         artifact_path,
@@ -318,6 +321,17 @@ pub fn cell_failure_problem(service: &str, failure: cell::Failure) -> Problem {
         "REFUSED" => {
             (ProblemKind::FailedPrecondition, "the service's own answer says what it wants")
         }
+        "EXCEPTION" => (
+            ProblemKind::FailedPrecondition,
+            "mend the code at the place that is named, and update the service; it goes on meanwhile",
+        ),
+        "LOAD_FAILED" => {
+            (ProblemKind::InvalidArgument, "mend the code at the place that is named")
+        }
+        "LANGUAGE_MISSING" => (
+            ProblemKind::FailedPrecondition,
+            "build the runtime with `make runtimes`, or send WebAssembly or a program instead",
+        ),
         "REPLACED" => (ProblemKind::Unavailable, "try again in a moment"),
         "UNAVAILABLE" | "COMPLETED" => (
             ProblemKind::Unavailable,
@@ -350,9 +364,15 @@ pub fn cell_failure_problem(service: &str, failure: cell::Failure) -> Problem {
             (ProblemKind::Internal, "`solo doctor` checks the machine; the kernel's log says more")
         }
     };
+    let place = failure.place.unwrap_or_default();
+    let number = |number: u32| if number == 0 { String::new() } else { number.to_string() };
     Problem::new(kind, &failure.reason, failure.message)
         .remedy(remedy)
         .detail("service", service)
         .detail("expected", failure.expected)
+        .detail("file", place.file)
+        .detail("line", number(place.line))
+        .detail("column", number(place.column))
+        .detail("excerpt", place.excerpt)
         .detail("backtrace", failure.backtrace.join("\n"))
 }

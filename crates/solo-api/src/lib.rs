@@ -12,10 +12,12 @@ mod problem;
 mod program;
 mod request;
 mod secret;
+mod source;
 mod tenant;
 
 pub use client::{Client, ConnectError, Endpoint, admin_token, connect_channel};
 pub use code::{CodeSource, PROGRAM_FORMAT, code_source, is_program};
+pub use source::{SOURCE_MAGIC, unpack_source};
 pub use convert::{
     cell_exit, cell_failure_problem, cell_grants, cell_spec, exit_message, export_from_cell,
     export_message, instance_state_message, kind_from_cell, kind_message, limit_action_message,

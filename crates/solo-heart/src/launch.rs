@@ -161,6 +161,9 @@ impl Launcher {
             (CellKind::Wasm, Some(tenant)) => {
                 command.arg("--execute").arg(home.compiled(tenant));
                 command.arg("--state").arg(home.own_state(tenant, user)?);
+                if let Some(runtimes) = self.runtimes() {
+                    command.arg("--runtimes").arg(runtimes);
+                }
             }
             (CellKind::Wasm, None) | (CellKind::Process, _) => {}
             (CellKind::Compiler, _) => {
@@ -191,6 +194,14 @@ impl Launcher {
         if let Some(client_ca) = &tls.client_ca {
             command.arg("--tls-client-ca").arg(client_ca);
         }
+    }
+
+    /// Where the runtimes of languages are: `runtimes` or `lib/solo/runtimes` beside the directory of the
+    /// program. Looked for at each start of a cell, so that what was built meanwhile is there.
+    fn runtimes(&self) -> Option<PathBuf> {
+        let beside = self.program.parent()?.parent()?;
+        let mut places = [beside.join("runtimes"), beside.join("lib/solo/runtimes")].into_iter();
+        places.find(|place| place.is_dir())
     }
 
     fn command(&self, home: &Home) -> Command {

@@ -73,6 +73,8 @@ pub enum ServiceKind {
     Core,
     /// An external program: any executable, in a cell of its own.
     Process,
+    /// Source text that the runtime of its language runs.
+    Source,
 }
 
 /// How a service is scheduled and who may end it (SPEC S1). Ordered by what it takes.

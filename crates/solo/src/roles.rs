@@ -158,6 +158,9 @@ struct Room {
     /// Where it keeps what services keep
     #[arg(long)]
     state: Option<PathBuf>,
+    /// Where the runtimes of languages are
+    #[arg(long)]
+    runtimes: Option<PathBuf>,
     /// Layers that the operator does without
     #[arg(long, value_parser = layer)]
     without: Vec<Layer>,
@@ -184,7 +187,8 @@ impl Room {
                 (own, Policy::Cell)
             }
         };
-        entries.extend(self.execute.into_iter().map(|path| entry(path, Access::Execute)));
+        let executed = self.execute.into_iter().chain(self.runtimes);
+        entries.extend(executed.map(|path| entry(path, Access::Execute)));
         let written = self.write.into_iter().chain(self.state);
         entries.extend(written.map(|path| entry(path, Access::Write)));
         entries.extend(self.programs.map(|from| Entry::Bind {
@@ -303,8 +307,9 @@ fn run(role: Role) -> Result<(), String> {
         }
         Role::Cell { kind: Kind::Wasm, id, socket, room, .. } => {
             let programs = room.programs_inside();
-            let state = room.state.clone();
-            let options = solo_cell::wasm::WasmCellOptions { cell: id, socket, programs, state };
+            let (state, runtimes) = (room.state.clone(), room.runtimes.clone());
+            let options =
+                solo_cell::wasm::WasmCellOptions { cell: id, socket, programs, state, runtimes };
             let cell = solo_cell::wasm::WasmCell::prepare(options).map_err(told)?;
             room.shut_in(Kind::Wasm)?;
             cell.run().map_err(told)
@@ -445,7 +450,7 @@ mod tests {
             "solo cell wasm --id wasm-default --socket /h/run/cells/wasm-default.sock \
              --group /g/memory/solo-0/wasm-default --group /g/cpu/solo-0/wasm-default --user=1900000001 \
              --programs /h/run/programs/wasm-default --execute /h/tenants/default/compiled \
-             --state /h/tenants/default/state",
+             --state /h/tenants/default/state --runtimes /opt/solo/runtimes",
             "solo cell process --id process-1 --socket /h/run/cells/process-1.sock \
              --group /g/cpu/solo-x/process-1 --without=landlock",
             "solo cell compiler --id compiler-1 --socket /h/run/cells/compiler-1.sock --write /h/w \

@@ -82,7 +82,9 @@ fn foreign(code: &[u8]) -> Rejection {
         }
         [b'#', b'!', ..] => "it is a script",
         [b'F', b'O', b'R', b'1', ..] => "it is a BEAM module",
-        _ => "WebAssembly begins with `\\0asm`, its text format with `(`",
+        _ => {
+            "WebAssembly begins with `\\0asm`, its text format with `(`; for source text say its language"
+        }
     };
     Rejection::new(Reason::NotWasm, format!("it is not WebAssembly: {what}"))
 }

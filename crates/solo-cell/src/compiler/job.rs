@@ -11,6 +11,7 @@ use super::check::{Form, form, whole};
 use super::confine::FILE_BYTES;
 use super::output;
 use super::rejection::{JobError, Reason, Rejection};
+use super::source;
 use super::text::to_binary;
 use crate::describe::{Description, describe_component, describe_module};
 use crate::engine::{COMPONENT_MEMORIES_MAX, COMPONENT_TABLES_MAX, TABLE_ELEMENTS_MAX};
@@ -32,16 +33,25 @@ pub(super) struct Job {
 /// Does `job`. Blocks for as long as that takes.
 pub(super) fn run(engine: &Engine, job: &Job) -> Result<Description, JobError> {
     let code = read(&job.artifact)?;
+    if let Some(files) = solo_api::unpack_source(&code) {
+        drop(code);
+        let (description, compiled) = source::compile(files)?;
+        return write(job, description, &compiled);
+    }
     let code = match form(&code, job.form)? {
         Form::Binary => code,
         Form::Text => to_binary(&code)?,
     };
     let (description, compiled) = compile(engine, &code)?;
+    write(job, description, &compiled)
+}
+
+fn write(job: &Job, description: Description, compiled: &[u8]) -> Result<Description, JobError> {
     if u64::try_from(compiled.len()).unwrap_or(u64::MAX) > FILE_BYTES {
         let message = format!("compiled it has more than {FILE_BYTES} bytes");
         return Err(Rejection::new(Reason::TooLarge, message).into());
     }
-    output::write(&job.output, &compiled)
+    output::write(&job.output, compiled)
         .map_err(|source| JobError::Write { path: job.output.clone(), source })?;
     Ok(description)
 }

@@ -10,6 +10,7 @@ mod job;
 mod output;
 mod rejection;
 mod server;
+mod source;
 mod text;
 
 use std::future::Future;

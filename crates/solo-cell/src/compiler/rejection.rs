@@ -16,6 +16,8 @@ pub(super) struct Rejection {
     pub(super) message: String,
     /// For text.
     pub(super) position: Option<Position>,
+    /// What would help; may be empty.
+    pub(super) hint: String,
 }
 
 /// Stable reasons of `CompileFailure`.
@@ -35,16 +37,20 @@ pub(super) enum Reason {
     Unsupported,
     /// It is beyond a limit.
     TooLarge,
+    /// Of source text, as its own compiler names it.
+    Source(&'static str),
 }
 
 /// A place in a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Position {
+    /// Empty: there is one.
+    pub(super) file: String,
     /// From 1.
     pub(super) line: u32,
     /// From 1.
     pub(super) column: u32,
-    /// The line itself, cut if it is long.
+    /// The line itself, or the lines around it, cut if they are long.
     pub(super) excerpt: String,
 }
 
@@ -72,7 +78,13 @@ impl Rejection {
             message.truncate(message.floor_char_boundary(MESSAGE_BYTES_MAX));
             message.push_str("...");
         }
-        Self { reason, message, position: None }
+        Self { reason, message, position: None, hint: String::new() }
+    }
+
+    /// Says what would help.
+    pub(super) fn hint(mut self, hint: String) -> Self {
+        self.hint = clean(&hint).into_owned();
+        self
     }
 }
 
@@ -87,6 +99,7 @@ impl Reason {
             Self::NotAService => "NOT_A_SERVICE",
             Self::Unsupported => "UNSUPPORTED",
             Self::TooLarge => "TOO_LARGE",
+            Self::Source(reason) => reason,
         }
     }
 }

@@ -16,7 +16,7 @@ use wasmtime::Engine;
 use super::CompilerError;
 use super::check::Form;
 use super::job::{self, Job};
-use super::rejection::{JobError, Rejection};
+use super::rejection::{JobError, Position, Rejection};
 use crate::describe::{Description, Export, Kind};
 use crate::engine::{compile_engine, engine_digest};
 
@@ -160,10 +160,16 @@ fn response(outcome: Result<Description, JobError>) -> Result<CompileResponse, S
 
 fn failure(rejection: Rejection) -> CompileFailure {
     let reason = rejection.reason.as_str().to_owned();
-    let (line, column, excerpt) = rejection
-        .position
-        .map_or((0, 0, String::new()), |place| (place.line, place.column, place.excerpt));
-    CompileFailure { reason, message: rejection.message, line, column, excerpt }
+    let failure = CompileFailure {
+        reason,
+        message: rejection.message,
+        hint: rejection.hint,
+        ..CompileFailure::default()
+    };
+    let Some(Position { file, line, column, excerpt }) = rejection.position else {
+        return failure;
+    };
+    CompileFailure { file, line, column, excerpt, ..failure }
 }
 
 fn described(description: Description) -> CompileResponse {
@@ -172,6 +178,7 @@ fn described(description: Description) -> CompileResponse {
         Kind::Typed => wire::ServiceKind::Typed,
         Kind::Command => wire::ServiceKind::Command,
         Kind::Core => wire::ServiceKind::Core,
+        Kind::Source => wire::ServiceKind::Source,
     };
     CompileResponse {
         failure: None,
@@ -182,7 +189,8 @@ fn described(description: Description) -> CompileResponse {
     }
 }
 
-fn export(export: Export) -> wire::Export {
+/// On the wire.
+pub(super) fn export(export: Export) -> wire::Export {
     let parameter = |(name, r#type)| wire::Parameter { name, r#type };
     wire::Export {
         name: export.name,

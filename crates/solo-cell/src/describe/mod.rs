@@ -16,7 +16,7 @@ pub(crate) use module::describe_module;
 
 /// Room for all texts of a description. A client takes messages of 4 MiB; a real interface has a
 /// few kilobytes.
-const DESCRIPTION_BYTES_MAX: usize = 1 << 20;
+pub(crate) const DESCRIPTION_BYTES_MAX: usize = 1 << 20;
 
 /// Imports that are named in a message.
 const NAMED_IMPORTS_MAX: usize = 20;
@@ -38,6 +38,8 @@ pub(crate) enum Kind {
     Command,
     /// A core module with functions.
     Core,
+    /// Source text.
+    Source,
 }
 
 /// What was found.

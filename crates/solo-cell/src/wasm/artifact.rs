@@ -15,12 +15,17 @@ use wasmtime::{Engine, FuncType, Module};
 use wasmtime_wasi::p2::bindings::CommandPre;
 
 use super::failure::{Failure, Reason};
-use super::host::{self, ComponentState, CoreState, DownIndices, HandlerIndices};
+use super::host::{self, ComponentState, CoreState, DownIndices, HandlerIndices, SourceIndices};
+use super::source::Source;
 use crate::clean::clean;
+use crate::engine::engine_digest;
 
 /// Artifacts that stay loaded without a user: a service that is deployed again, or restarted by an
 /// update, finds its code mapped.
 const UNUSED_MAX: usize = 16;
+
+/// Languages that a runtime may be there for.
+const LANGUAGES: [&str; 1] = ["javascript"];
 
 /// Exports that start a module; the cell calls them, not a caller.
 const STARTERS: [&str; 2] = ["_start", "_initialize"];
@@ -47,6 +52,17 @@ pub(crate) struct CoreFunction {
     pub(crate) ty: FuncType,
 }
 
+/// What is in a file of compiled code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// A component.
+    Component,
+    /// A core module.
+    Module,
+    /// Source text.
+    Source,
+}
+
 /// Loaded and linked code.
 pub(crate) enum Artifact {
     /// A component.
@@ -69,6 +85,21 @@ pub(crate) enum Artifact {
     },
     /// An external program: its code is not this cell's to see.
     Process,
+    /// Source text.
+    Source {
+        /// The modules of the service.
+        source: Source,
+        /// What runs them; one for all services of the language.
+        runtime: Arc<Runtime>,
+    },
+}
+
+/// What runs a language.
+pub(crate) struct Runtime {
+    /// Ready to be instantiated.
+    pub(crate) pre: InstancePre<ComponentState>,
+    /// Where its functions are.
+    pub(crate) indices: SourceIndices,
 }
 
 /// All loaded artifacts.
@@ -76,12 +107,16 @@ pub(crate) struct Artifacts {
     engine: Engine,
     components: wasmtime::component::Linker<ComponentState>,
     modules: wasmtime::Linker<CoreState>,
+    /// Where the runtimes of languages are; none: nowhere.
+    runtimes: Option<PathBuf>,
     loaded: Mutex<Loaded>,
 }
 
 #[derive(Default)]
 struct Loaded {
     by_path: HashMap<PathBuf, Weak<Artifact>>,
+    /// By language, for good.
+    runtimes: HashMap<String, Arc<Runtime>>,
     /// Used last at the end.
     recent: VecDeque<Arc<Artifact>>,
 }
@@ -91,11 +126,12 @@ impl Artifacts {
     ///
     /// # Errors
     /// If two host functions have one name (a bug).
-    pub(crate) fn new(engine: &Engine) -> wasmtime::Result<Self> {
+    pub(crate) fn new(engine: &Engine, runtimes: Option<PathBuf>) -> wasmtime::Result<Self> {
         Ok(Self {
             engine: engine.clone(),
             components: host::component_linker(engine)?,
             modules: host::core_linker(engine)?,
+            runtimes,
             loaded: Mutex::default(),
         })
     }
@@ -110,14 +146,17 @@ impl Artifacts {
     ///
     /// # Errors
     /// `ARTIFACT_UNUSABLE` or `UNKNOWN_IMPORT`.
-    pub(crate) fn load(&self, path: &Path, core_module: bool) -> Result<Arc<Artifact>, Failure> {
+    pub(crate) fn load(&self, path: &Path, form: Form) -> Result<Arc<Artifact>, Failure> {
         // Held meanwhile: a second start of the same service waits for the first one's mapping.
         let mut loaded = self.loaded.lock();
         if let Some(artifact) = loaded.get(path) {
             return Ok(artifact);
         }
-        let artifact =
-            Arc::new(if core_module { self.module(path) } else { self.component(path) }?);
+        let artifact = Arc::new(match form {
+            Form::Component => self.component(path)?,
+            Form::Module => self.module(path)?,
+            Form::Source => self.source(path, &mut loaded)?,
+        });
         loaded.by_path.retain(|_, artifact| artifact.strong_count() > 0);
         loaded.by_path.insert(path.to_owned(), Arc::downgrade(&artifact));
         loaded.touch(&artifact);
@@ -154,6 +193,52 @@ impl Artifacts {
             }
         }
         linker.instantiate_pre(component)
+    }
+
+    /// Source text, and the runtime of its language. One write of the compiler cell reaches this cell whole.
+    fn source(&self, path: &Path, loaded: &mut Loaded) -> Result<Artifact, Failure> {
+        let bytes = std::fs::read(path).map_err(|error| {
+            let message = format!("failed to read compiled source text: {error}");
+            Failure::new(Reason::ArtifactUnusable, message)
+        })?;
+        let source = Source::read(&bytes)?;
+        let language = &source.program.language;
+        let runtime = match loaded.runtimes.get(language) {
+            Some(runtime) => Arc::clone(runtime),
+            None => {
+                let runtime = Arc::new(self.runtime(language)?);
+                loaded.runtimes.insert(language.clone(), Arc::clone(&runtime));
+                runtime
+            }
+        };
+        Ok(Artifact::Source { source, runtime })
+    }
+
+    #[expect(unsafe_code, reason = "compiled code can only be mapped on trust")]
+    fn runtime(&self, language: &str) -> Result<Runtime, Failure> {
+        let missing = |why: String| {
+            let message = format!("nothing here runs {language}: {why}");
+            Failure::new(Reason::LanguageMissing, message)
+        };
+        // The name comes out of a file that was written over hostile text.
+        let Some(known) = LANGUAGES.into_iter().find(|known| known == language) else {
+            return Err(missing("it is no language that Solo knows".to_owned()));
+        };
+        let Some(directory) = &self.runtimes else {
+            return Err(missing("its runtime was not built".to_owned()));
+        };
+        let name = format!("{known}-{}.cwasm", engine_digest(&self.engine));
+        let path = directory.join(&name);
+        if !path.exists() {
+            return Err(missing(format!("there is no {name} among the runtimes of this machine")));
+        }
+        // SAFETY: the operator's own file, beside the program and made by its build with the same engine: no
+        // guest and no compiler cell can write there.
+        let component = unsafe { Component::deserialize_file(&self.engine, &path) };
+        let component = component.map_err(|error| unusable(&path, &error))?;
+        let pre = self.link(&component).map_err(|error| unknown_import(&error))?;
+        let indices = SourceIndices::new(&pre).map_err(|error| unusable(&path, &error))?;
+        Ok(Runtime { pre, indices })
     }
 
     #[expect(unsafe_code, reason = "compiled code can only be mapped on trust")]
@@ -211,9 +296,13 @@ impl Artifact {
                 .then(|| "the module has no export `_start`".to_owned()),
             (Self::Component { .. }, ServiceKind::Typed)
             | (Self::Core { .. }, ServiceKind::Core)
-            | (Self::Process, ServiceKind::Process) => None,
+            | (Self::Process, ServiceKind::Process)
+            | (Self::Source { .. }, ServiceKind::Source) => None,
             (Self::Process, _) | (_, ServiceKind::Process) => {
                 Some("a program and WebAssembly are mixed up".to_owned())
+            }
+            (Self::Source { .. }, _) | (_, ServiceKind::Source) => {
+                Some("source text and WebAssembly are mixed up".to_owned())
             }
             (Self::Component { .. }, ServiceKind::Core)
             | (Self::Core { .. }, ServiceKind::Handler | ServiceKind::Typed) => {
@@ -292,6 +381,7 @@ impl std::fmt::Debug for Artifact {
             Self::Component { .. } => "Component",
             Self::Core { .. } => "Core",
             Self::Process => "Process",
+            Self::Source { .. } => "Source",
         })
     }
 }

@@ -15,7 +15,7 @@ use solo_types::bounds::{CALL_TIMEOUT_MS_DEFAULT, CALL_TIMEOUT_MS_MAX};
 use solo_types::{InstanceId, InstanceState, ServiceKind, is_url_path};
 use tracing::{error, warn};
 
-use super::artifact::{Artifact, Artifacts, find};
+use super::artifact::{Artifact, Artifacts, Form, find};
 use super::failure::{Failure, Reason};
 use super::grants::{Rights, Tables};
 use super::group::ChildPlan;
@@ -252,8 +252,13 @@ impl Cell {
             return Ok(artifact);
         }
         let artifacts = Arc::clone(&self.artifacts);
-        let (path, core_module) = (service.artifact_path.clone(), service.core_module);
-        let load = move || artifacts.load(&path, core_module);
+        let path = service.artifact_path.clone();
+        let form = match service.kind {
+            ServiceKind::Source => Form::Source,
+            _ if service.core_module => Form::Module,
+            _ => Form::Component,
+        };
+        let load = move || artifacts.load(&path, form);
         tokio::task::spawn_blocking(load).await.unwrap_or_else(|error| {
             let message = format!("loading the artifact failed (a bug of Solo): {error}");
             Err(Failure::new(Reason::ArtifactUnusable, message))
@@ -436,6 +441,13 @@ fn check(service: &Service, artifact: &Artifact) -> Result<(), Failure> {
         Artifact::Core { functions, .. } => {
             let function = find(functions, |function| &function.name, &check.function);
             function.map_err(wrong)?.ty.params().len()
+        }
+        // It may have any number of them, and is called with none.
+        Artifact::Source { source, .. } if source.signature(&check.function).is_some() => 0,
+        Artifact::Source { source, .. } => {
+            let message = format!("there is no function {:?}", check.function);
+            let failure = Failure::new(Reason::NoSuchFunction, message);
+            return Err(wrong(failure.expected(source.expected())));
         }
     };
     if parameters > 0 {

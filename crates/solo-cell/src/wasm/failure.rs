@@ -64,6 +64,12 @@ pub(crate) enum Reason {
     NotCallable,
     /// It ended normally, for good.
     Completed,
+    /// A function of source text threw; the instance goes on.
+    Exception,
+    /// Source text went wrong while it was loaded.
+    LoadFailed,
+    /// Nothing here runs the language.
+    LanguageMissing,
 }
 
 impl Reason {
@@ -90,6 +96,9 @@ impl Reason {
             Self::Denied => "DENIED",
             Self::NotCallable => "NOT_CALLABLE",
             Self::Completed => "COMPLETED",
+            Self::Exception => "EXCEPTION",
+            Self::LoadFailed => "LOAD_FAILED",
+            Self::LanguageMissing => "LANGUAGE_MISSING",
         }
     }
 }
@@ -105,13 +114,28 @@ pub(crate) struct Failure {
     pub(crate) expected: String,
     /// Innermost frame first.
     pub(crate) backtrace: Vec<String>,
+    /// Of source text: where.
+    pub(crate) place: Option<Box<Place>>,
+}
+
+/// A place in source text, as its sender has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// Path of the file.
+    pub(crate) file: String,
+    /// From 1.
+    pub(crate) line: u32,
+    /// From 1.
+    pub(crate) column: u32,
+    /// The lines around it.
+    pub(crate) excerpt: String,
 }
 
 impl Failure {
     /// A failure without expectation and backtrace.
     pub(crate) fn new(reason: Reason, message: impl Into<String>) -> Self {
         let message = text(message.into());
-        Self { reason, message, expected: String::new(), backtrace: Vec::new() }
+        Self { reason, message, expected: String::new(), backtrace: Vec::new(), place: None }
     }
 
     /// Adds what was expected.
@@ -127,6 +151,7 @@ impl Failure {
             message: format!("the instance ended while it handled the message: {}", exit.message),
             expected: String::new(),
             backtrace: exit.backtrace.clone(),
+            place: None,
         }
     }
 }
@@ -144,12 +169,15 @@ pub(crate) struct Fault {
     pub(crate) backtrace: Vec<String>,
     /// By its own word a restart does not help.
     pub(crate) permanent: bool,
+    /// Of source text: where.
+    place: Option<Box<Place>>,
 }
 
 impl Fault {
     fn new(reason: ExitReason, start_reason: Reason, message: impl Into<String>) -> Self {
         let message = text(message.into());
-        Self { reason, start_reason, message, backtrace: Vec::new(), permanent: false }
+        let backtrace = Vec::new();
+        Self { reason, start_reason, message, backtrace, permanent: false, place: None }
     }
 
     /// It returned.
@@ -179,6 +207,26 @@ impl Fault {
     pub(crate) fn init_failed(message: &str, permanent: bool) -> Self {
         let message = format!("init answered with an error: {message}");
         Self { permanent, ..Self::new(ExitReason::InitFailed, Reason::InitFailed, message) }
+    }
+
+    /// Source text went wrong while it was loaded.
+    pub(crate) fn not_loaded(failure: Failure) -> Self {
+        Self::of_source(failure, Reason::LoadFailed)
+    }
+
+    /// `init` of source text threw.
+    pub(crate) fn init_threw(failure: Failure) -> Self {
+        Self::of_source(failure, Reason::InitFailed)
+    }
+
+    fn of_source(failure: Failure, start_reason: Reason) -> Self {
+        let Failure { message, backtrace, place, .. } = failure;
+        // Restarts tell the exit only: it names the place too.
+        let message = match &place {
+            Some(place) => format!("{message} ({}:{}:{})", place.file, place.line, place.column),
+            None => message,
+        };
+        Self { backtrace, place, ..Self::new(ExitReason::InitFailed, start_reason, message) }
     }
 
     /// Not ready in time.
@@ -262,6 +310,7 @@ impl Fault {
     pub(crate) fn start_failure(&self) -> Failure {
         Failure {
             backtrace: self.backtrace.clone(),
+            place: self.place.clone(),
             ..Failure::new(self.start_reason, self.message.clone())
         }
     }

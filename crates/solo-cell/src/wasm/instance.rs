@@ -22,7 +22,7 @@ use super::clock;
 use super::failure::{Failure, Fault, Reason};
 use super::health;
 use super::lifecycle::{Lifecycle, Next};
-use super::message::{Chain, Envelope, Input, Reply, Work};
+use super::message::{Chain, Envelope, Reply, Work};
 use super::quota::QuotaWatch;
 use super::route::Routes;
 use super::runner::{Guest, Outcome, Parts};
@@ -410,7 +410,7 @@ async fn handle(
         Work::Call { function, input } => guest.call(&function, input).await,
         Work::Cast { function, input } => guest.cast(&function, input).await,
         Work::Timer { incarnation: set_by, payload } if set_by == incarnation => {
-            guest.cast("", Input::Payload(payload)).await
+            guest.timer(payload).await
         }
         Work::Down(down) if down.incarnation == incarnation => guest.down(*down).await,
         Work::Timer { .. } | Work::Down(_) | Work::Health => {

@@ -7,6 +7,7 @@ use solo_actor::Executor;
 use solo_api::cell::v1 as wire;
 use tokio::runtime::{Builder, Runtime};
 
+use super::artifact::Artifacts;
 use super::cell::{Cell, StartError};
 use super::message::{Answer, Input, Trace};
 use super::server::{failure_message, instance_message};
@@ -48,7 +49,9 @@ impl LocalCell {
         // Nothing is kept here.
         let storage = Storage::start(None).map_err(CellError::Threads)?;
         let (actors_handle, io_handle) = (actors.handle().clone(), io.handle().clone());
-        let cell = new_cell(engine, actors_handle, io_handle, "/nowhere".into(), storage)?;
+        let artifacts = Artifacts::new(&engine, None).map_err(CellError::Engine)?;
+        let handles = (actors_handle, io_handle);
+        let cell = new_cell(engine, artifacts, handles, "/nowhere".into(), storage);
         Ok(Self { cell, actors, io: Some(io) })
     }
 

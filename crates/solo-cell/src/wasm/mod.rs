@@ -34,6 +34,7 @@ mod secrets;
 mod server;
 mod service;
 mod slot;
+mod source;
 mod storage;
 mod violations;
 mod wait;
@@ -95,6 +96,8 @@ pub struct WasmCellOptions {
     pub programs: PathBuf,
     /// Where it keeps what its services keep; `None`: they keep nothing.
     pub state: Option<PathBuf>,
+    /// Where the runtimes of languages are, `LANGUAGE-ENGINE.cwasm`; `None`: there are none.
+    pub runtimes: Option<PathBuf>,
 }
 
 /// Why the cell does not run.
@@ -144,6 +147,7 @@ pub struct WasmCell {
     limits: RunLimits,
     programs: PathBuf,
     state: Option<PathBuf>,
+    runtimes: Option<PathBuf>,
 }
 
 impl WasmCell {
@@ -157,8 +161,8 @@ impl WasmCell {
 
     fn prepare_with(options: WasmCellOptions, limits: RunLimits) -> Result<Self, CellError> {
         let listener = listen(&options.socket)?;
-        let WasmCellOptions { cell: name, socket: _, programs, state } = options;
-        Ok(Self { name, listener, limits, programs, state })
+        let WasmCellOptions { cell: name, socket: _, programs, state, runtimes } = options;
+        Ok(Self { name, listener, limits, programs, state, runtimes })
     }
 
     /// Serves. Does not return while all is well.
@@ -200,7 +204,8 @@ fn run_prepared(prepared: WasmCell) -> Result<(), CellError> {
     let actors = start_actors(&engine, io.handle(), processors).map_err(CellError::Threads)?;
     let (actors_handle, io_handle) = (actors.handle().clone(), io.handle().clone());
     let storage = Storage::start(prepared.state.as_deref()).map_err(CellError::Threads)?;
-    let cell = new_cell(engine, actors_handle, io_handle, prepared.programs, storage)?;
+    let artifacts = Artifacts::new(&engine, prepared.runtimes).map_err(CellError::Engine)?;
+    let cell = new_cell(engine, artifacts, (actors_handle, io_handle), prepared.programs, storage);
     let result = io.block_on(serve(identity, cell, prepared.listener));
     // Guests first: they use the other's timers.
     drop(actors);
@@ -232,12 +237,11 @@ fn start_actors(engine: &wasmtime::Engine, io: &Handle, threads: usize) -> io::R
 
 fn new_cell(
     engine: wasmtime::Engine,
-    actors: solo_actor::Handle,
-    io: Handle,
+    artifacts: Artifacts,
+    (actors, io): (solo_actor::Handle, Handle),
     programs: PathBuf,
     storage: Storage,
-) -> Result<Arc<Cell>, CellError> {
-    let artifacts = Arc::new(Artifacts::new(&engine).map_err(CellError::Engine)?);
+) -> Arc<Cell> {
     let shared = Arc::new(Shared {
         engine,
         routes: Arc::new(Routes::default()),
@@ -250,14 +254,14 @@ fn new_cell(
     });
     let cell = Arc::new(Cell {
         shared,
-        artifacts,
+        artifacts: Arc::new(artifacts),
         reports: Arc::new(Reports::new()),
         instances: RwLock::default(),
         grants: Tables::default(),
     });
     // Set once, just after both were made.
     let _ = cell.shared.cell.set(Arc::downgrade(&cell));
-    Ok(cell)
+    cell
 }
 
 async fn serve(

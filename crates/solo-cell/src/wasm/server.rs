@@ -259,6 +259,12 @@ pub(super) fn failure_message(failure: Failure) -> wire::Failure {
         message: failure.message,
         expected: failure.expected,
         backtrace: failure.backtrace,
+        place: failure.place.map(|place| wire::Place {
+            file: place.file,
+            line: place.line,
+            column: place.column,
+            excerpt: place.excerpt,
+        }),
     }
 }
 

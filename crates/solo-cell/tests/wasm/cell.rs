@@ -75,6 +75,7 @@ impl TestCell {
             socket: socket.clone(),
             programs: "/nowhere".into(),
             state: Some(dir.path().to_owned()),
+            runtimes: None,
         };
         std::thread::spawn(move || {
             run_with(options, RunLimits { instances }).expect("the cell runs");

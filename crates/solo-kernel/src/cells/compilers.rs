@@ -373,6 +373,9 @@ fn refused(failure: wire::CompileFailure) -> Problem {
     let remedy = match failure.reason.as_str() {
         "NOT_WASM" => "send a WebAssembly component or core module, binary or in text format",
         "INVALID_TEXT" => "correct the text at the line and column",
+        _ if !failure.hint.is_empty() => failure.hint.as_str(),
+        "SYNTAX_ERROR" | "IMPORT_NOT_FOUND" => "correct the text at the line and column",
+        "NO_EXPORTS" => "export a function: `export function hello(name) { ... }`",
         "INVALID_WASM" => "the code is damaged or uses a proposal that is off: build it again",
         "UNKNOWN_IMPORT" => "build against the imports that Solo provides (docs/guests.md)",
         "NOT_A_SERVICE" => "export a function, `solo:service/handler`, or `wasi:cli/run`",
@@ -383,6 +386,7 @@ fn refused(failure: wire::CompileFailure) -> Problem {
     Problem::new(kind, &failure.reason, failure.message)
         .field("code")
         .remedy(remedy)
+        .detail("file", failure.file)
         .detail("line", number(failure.line))
         .detail("column", number(failure.column))
         .detail("excerpt", failure.excerpt)

@@ -327,5 +327,6 @@ pub(crate) fn kind_label(kind: ServiceKind) -> &'static str {
         ServiceKind::Command => "command",
         ServiceKind::Core => "core",
         ServiceKind::Process => "process",
+        ServiceKind::Source => "source",
     }
 }

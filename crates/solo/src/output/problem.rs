@@ -7,6 +7,9 @@ use super::text::{Style, lines, one_line};
 /// Details that are shown in this order; others follow by key.
 const DETAILS: [&str; 3] = ["expected", "excerpt", "backtrace"];
 
+/// Details that are shown together.
+const PLACE: [&str; 3] = ["file", "line", "column"];
+
 /// Details of several lines.
 const LINES: [&str; 4] = ["excerpt", "backtrace", "log", "log_tail"];
 
@@ -27,7 +30,8 @@ pub(super) fn problem_text(problem: &Problem, style: Style) -> String {
     }
     if let Some(line) = detail(problem, "line") {
         let column = detail(problem, "column").map(|column| format!(", column {column}"));
-        text.push_str(&format!("at: line {line}{}\n", column.unwrap_or_default()));
+        let file = detail(problem, "file").map(|file| format!("{file}, ")).unwrap_or_default();
+        text.push_str(&format!("at: {file}line {line}{}\n", column.unwrap_or_default()));
     }
     for key in DETAILS {
         if let Some(value) = detail(problem, key) {
@@ -35,7 +39,7 @@ pub(super) fn problem_text(problem: &Problem, style: Style) -> String {
         }
     }
     for (key, value) in &problem.details {
-        if !DETAILS.contains(&key.as_str()) && key != "line" && key != "column" {
+        if !DETAILS.contains(&key.as_str()) && !PLACE.contains(&key.as_str()) {
             text.push_str(&labelled(&one_line(key), &shown(key, value)));
         }
     }

@@ -206,9 +206,11 @@ fn message_error(failure: Failure) -> MessageError {
         Reason::Timeout => MessageError::Timeout,
         Reason::Deadlock => MessageError::Deadlock,
         Reason::Crashed => MessageError::Crashed(failure.message),
-        Reason::Refused | Reason::BadArguments | Reason::NoSuchFunction | Reason::LimitExceeded => {
-            MessageError::Failed(failure.message)
-        }
+        Reason::Refused
+        | Reason::BadArguments
+        | Reason::NoSuchFunction
+        | Reason::LimitExceeded
+        | Reason::Exception => MessageError::Failed(failure.message),
         Reason::Unavailable
         | Reason::Replaced
         | Reason::NotCallable
@@ -218,6 +220,8 @@ fn message_error(failure: Failure) -> MessageError {
         | Reason::UnknownImport
         | Reason::ArtifactUnusable
         | Reason::NotExecutable
+        | Reason::LoadFailed
+        | Reason::LanguageMissing
         | Reason::CellFull => MessageError::Unavailable(failure.message),
     }
 }

@@ -35,6 +35,10 @@ pub(crate) use bindings::{Service as ServiceBindings, ServiceIndices as HandlerI
 pub(super) use config::{is_store as is_config, link as link_config};
 pub(crate) use down::exports::solo::service::down_handler::Down as GuestDown;
 pub(crate) use down::{Down as DownBindings, DownIndices};
+pub(crate) use runtime::exports::solo::runtime::source::{
+    Down as RuntimeDown, Failure as GuestFailure, Module as GuestModule, Stage as GuestStage,
+};
+pub(crate) use runtime::{Runtime as SourceBindings, RuntimeIndices as SourceIndices};
 use http::NoHttp;
 pub(super) use keyvalue::{is_keyvalue, link as link_keyvalue};
 pub(crate) use reference::{Caller, ServiceRef};
@@ -80,6 +84,16 @@ mod down {
     wasmtime::component::bindgen!({
         inline: "package solo:cell; world down { export solo:service/down-handler@0.1.0; }",
         path: "../../wit/solo-service.wit",
+        exports: { default: async },
+    });
+}
+
+/// What a cell and the runtime of a language say to each other.
+#[allow(unsafe_code, missing_debug_implementations, unreachable_pub, reason = "generated")]
+mod runtime {
+    wasmtime::component::bindgen!({
+        inline: "package solo:cell; world runtime { export solo:runtime/source@0.1.0; }",
+        path: "../../wit/runtime",
         exports: { default: async },
     });
 }
@@ -162,6 +176,12 @@ pub(crate) fn guest_down(down: Down) -> GuestDown {
         message,
         restarts: down.restarts,
     }
+}
+
+/// The same, as the runtime of a language is told.
+pub(crate) fn runtime_down(down: Down) -> RuntimeDown {
+    let GuestDown { monitor, service, instance, reason, message, restarts } = guest_down(down);
+    RuntimeDown { monitor, service, instance, reason, message, restarts }
 }
 
 impl CoreState {

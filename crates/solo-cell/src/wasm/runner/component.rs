@@ -242,7 +242,7 @@ fn is_handler_function(name: &str, function: &str) -> bool {
 fn exported<'a>(artifact: &'a Artifact, name: &str) -> Result<&'a Function, Failure> {
     let functions: &[Function] = match artifact {
         Artifact::Component { functions, .. } => functions,
-        Artifact::Core { .. } | Artifact::Process => &[],
+        Artifact::Core { .. } | Artifact::Process | Artifact::Source { .. } => &[],
     };
     let function = find(functions, |function| &function.name, name)?;
     let is_life_cycle = function.name.split_once('#').is_some_and(|(interface, last)| {

@@ -6,6 +6,7 @@
 mod component;
 mod module;
 mod program;
+mod source;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
@@ -27,6 +28,7 @@ use super::storage::Storage;
 use component::ComponentGuest;
 use module::ModuleGuest;
 use program::Program;
+use source::SourceGuest;
 
 /// Epochs until a running guest is asked whether it gives way: the next ring of the bell.
 const SLICE_TICKS: u64 = 1;
@@ -80,6 +82,8 @@ pub(crate) enum Guest {
     Program(Box<Program>),
     /// An external program.
     Process(Box<ProcessGuest>),
+    /// Source text.
+    Source(Box<SourceGuest>),
 }
 
 impl Guest {
@@ -93,6 +97,12 @@ impl Guest {
             ServiceKind::Command => Self::Program(Box::new(Program::start(parts).await?)),
             ServiceKind::Core => Self::Module(Box::new(ModuleGuest::start(parts).await?)),
             ServiceKind::Process => Self::Process(Box::new(ProcessGuest::start(parts).await?)),
+            ServiceKind::Source => {
+                let slot = Arc::clone(&parts.slot);
+                let guest = Box::new(SourceGuest::start(parts).await?);
+                guest.settled(&slot);
+                Self::Source(guest)
+            }
             ServiceKind::Handler | ServiceKind::Typed => {
                 let slot = Arc::clone(&parts.slot);
                 let guest = Box::new(ComponentGuest::start(parts).await?);
@@ -107,6 +117,7 @@ impl Guest {
         match self {
             Self::Component(guest) => guest.begin(chain),
             Self::Process(guest) => guest.begin(chain),
+            Self::Source(guest) => guest.begin(chain),
             Self::Module(_) | Self::Program(_) => {}
         }
     }
@@ -115,7 +126,9 @@ impl Guest {
     pub(crate) fn poll_under_way(&mut self, context: &mut Context<'_>) -> Poll<()> {
         match self {
             Self::Process(guest) => guest.poll_under_way(context),
-            Self::Component(_) | Self::Module(_) | Self::Program(_) => Poll::Ready(()),
+            Self::Component(_) | Self::Module(_) | Self::Program(_) | Self::Source(_) => {
+                Poll::Ready(())
+            }
         }
     }
 
@@ -123,7 +136,9 @@ impl Guest {
     pub(crate) fn poll_asks<T>(&mut self, context: &mut Context<'_>) -> Poll<T> {
         match self {
             Self::Process(guest) => guest.poll_asks(context),
-            Self::Component(_) | Self::Module(_) | Self::Program(_) => Poll::Pending,
+            Self::Component(_) | Self::Module(_) | Self::Program(_) | Self::Source(_) => {
+                Poll::Pending
+            }
         }
     }
 
@@ -135,6 +150,7 @@ impl Guest {
         match self {
             Self::Component(guest) => guest.down(down).await,
             Self::Process(guest) => guest.down(down).await,
+            Self::Source(guest) => guest.down(down).await,
             Self::Module(_) | Self::Program(_) => Ok(Err(not_callable())),
         }
     }
@@ -148,6 +164,7 @@ impl Guest {
             Self::Component(guest) => guest.call(function, input).await,
             Self::Module(guest) => guest.call(function, input).await,
             Self::Process(guest) => guest.call(function, input).await,
+            Self::Source(guest) => guest.call(function, input).await,
             Self::Program(_) => Ok(Err(not_callable())),
         }
     }
@@ -161,7 +178,19 @@ impl Guest {
             Self::Component(guest) => guest.cast(function, input).await,
             Self::Module(guest) => guest.call(function, input).await,
             Self::Process(guest) => guest.cast(function, input).await,
+            Self::Source(guest) => guest.call(function, input).await,
             Self::Program(_) => Ok(Err(not_callable())),
+        }
+    }
+
+    /// Tells it that a timer is due which it set.
+    ///
+    /// # Errors
+    /// The incarnation ended.
+    pub(crate) async fn timer(&mut self, payload: Vec<u8>) -> Outcome {
+        match self {
+            Self::Source(guest) => guest.tick().await,
+            _ => self.cast("", Input::Payload(payload)).await,
         }
     }
 
@@ -174,6 +203,7 @@ impl Guest {
             Self::Component(guest) => guest.health(function).await,
             Self::Module(guest) => guest.call(function, Input::None).await,
             Self::Process(guest) => guest.health(function).await,
+            Self::Source(guest) => guest.health(function).await,
             Self::Program(_) => Ok(Err(not_callable())),
         }
     }
@@ -186,6 +216,7 @@ impl Guest {
         match self {
             Self::Component(guest) => guest.terminate(reason).await,
             Self::Process(guest) => guest.terminate(reason).await,
+            Self::Source(guest) => guest.terminate(reason).await,
             Self::Module(_) | Self::Program(_) => Ok(()),
         }
     }
@@ -206,6 +237,7 @@ pub(crate) fn check_cast(
             component::check_cast(artifact, kind, function, input)
         }
         ServiceKind::Core => module::prepare(artifact, function, input).map(drop),
+        ServiceKind::Source => source::check_cast(artifact, function, input),
         // The slot says so, or the program itself.
         ServiceKind::Command | ServiceKind::Process => Ok(()),
     }

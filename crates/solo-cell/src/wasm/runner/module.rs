@@ -66,7 +66,7 @@ pub(super) fn prepare<'a>(
 ) -> Result<(&'a CoreFunction, Vec<Val>), Failure> {
     let functions: &[CoreFunction] = match artifact {
         Artifact::Core { functions, .. } => functions,
-        Artifact::Component { .. } | Artifact::Process => &[],
+        Artifact::Component { .. } | Artifact::Process | Artifact::Source { .. } => &[],
     };
     let function = find(functions, |function| &function.name, name)?;
     let signature = || format!("{}: {}", function.name, core_function_text(&function.ty));
