@@ -6,7 +6,7 @@ export CARGO_TARGET_DIR ?= $(CURDIR)/target
 export PATH := $(HOME)/.cache/solo-tools/bin:$(HOME)/.cache/solo-tools/node_modules/.bin:$(HOME)/.cargo/bin:$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build guests demo test bench soak soak-quick fuzz lint
+.PHONY: help setup build guests runtimes demo test bench soak soak-quick fuzz lint
 
 help: ## Say what there is
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/'
@@ -22,10 +22,14 @@ guests: setup ## Build the guests in Rust and JavaScript
 	@guests/setup.sh
 	cargo xtask guests
 
-demo: build guests ## Build, start, deploy, call, crash, kill the kernel, and show times
+runtimes: build ## Build the runtimes of languages
+	@runtimes/setup.sh || echo "runtimes: a language will be missing"
+	cargo xtask runtimes --allow-missing
+
+demo: build guests runtimes ## Build, start, deploy, call, crash, kill the kernel, and show times
 	@scripts/demo.sh
 
-test: build guests ## Run all tests
+test: build guests runtimes ## Run all tests
 	cargo nextest run --release --workspace --no-fail-fast
 	cargo test --release -p solo-actor --features loom --test loom
 	buf lint proto

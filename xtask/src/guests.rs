@@ -5,10 +5,10 @@
 //! after it was validated. Installs nothing: where a toolchain is missing it names the command that
 //! installs it. Never writes into the source tree. For users: `docs/guests.md`.
 
-mod build;
-mod inputs;
+pub(crate) mod build;
+pub(crate) mod inputs;
 mod inspect;
-mod toolchain;
+pub(crate) mod toolchain;
 
 use anyhow::{Context as _, bail, ensure};
 use std::collections::BTreeSet;
@@ -85,10 +85,10 @@ struct Options {
 
 /// Where things are.
 #[derive(Debug)]
-struct Places {
-    repository: PathBuf,
+pub(crate) struct Places {
+    pub(crate) repository: PathBuf,
     /// Finished guests and their digests.
-    out: PathBuf,
+    pub(crate) out: PathBuf,
     /// Cargo's target directory for the Rust guests.
     cargo_target: PathBuf,
 }
@@ -172,7 +172,8 @@ fn found<T>(
 }
 
 impl Places {
-    fn find(out: Option<PathBuf>) -> anyhow::Result<Self> {
+    /// Makes the folder of the outputs.
+    pub(crate) fn find(out: Option<PathBuf>) -> anyhow::Result<Self> {
         // Cargo tells where the package lies now; the compiled-in path is for a bare start.
         let package = std::env::var_os("CARGO_MANIFEST_DIR")
             .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")), PathBuf::from);
@@ -224,7 +225,7 @@ fn finish(
 }
 
 /// Writes under a temporary name first, so that a reader never sees half a file.
-fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
     std::fs::write(&temporary, bytes)
         .and_then(|()| std::fs::rename(&temporary, path))
@@ -233,7 +234,7 @@ fn write_whole(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
 
 /// Progress is for people, so it goes to standard error.
 #[expect(clippy::print_stderr, reason = "xtask talks to the person who runs it")]
-fn say(line: &str) {
+pub(crate) fn say(line: &str) {
     eprintln!("{line}");
 }
 

@@ -5,6 +5,7 @@ use super::inputs::Digest;
 use super::toolchain::{JavaScriptTools, RustTools, TARGET};
 use super::{Guest, Places, Source, finish, say};
 use anyhow::{Context as _, ensure};
+use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 use wit_component::ComponentEncoder;
@@ -69,15 +70,21 @@ pub(super) fn rust(places: &Places, tools: &RustTools, guests: &[&Guest]) -> any
 
 /// The cargo command that builds the named packages.
 fn cargo<'a>(places: &Places, tools: &RustTools, names: impl Iterator<Item = &'a str>) -> Command {
-    let mut command = Command::new(&tools.cargo);
-    command
-        .current_dir(places.repository.join("guests/rust"))
-        .args(["build", "--release", "--locked", "--target", TARGET])
-        .env("CARGO_TARGET_DIR", &places.cargo_target)
-        .env("RUSTC", &tools.rustc);
+    let mut command = cargo_in(&places.repository.join("guests/rust"), &places.cargo_target, tools);
     for name in names {
         command.args(["--package", name]);
     }
+    command
+}
+
+/// The cargo command that builds the workspace in `folder` for WebAssembly.
+pub(crate) fn cargo_in(folder: &Path, target: &Path, tools: &RustTools) -> Command {
+    let mut command = Command::new(&tools.cargo);
+    command
+        .current_dir(folder)
+        .args(["build", "--release", "--locked", "--target", TARGET])
+        .env("CARGO_TARGET_DIR", target)
+        .env("RUSTC", &tools.rustc);
     for name in LEAKING {
         command.env_remove(name);
     }
@@ -96,7 +103,7 @@ fn cargo<'a>(places: &Places, tools: &RustTools, names: impl Iterator<Item = &'a
 }
 
 /// Makes a component of a core module that wit-bindgen left its WIT in.
-fn componentize(module: &[u8]) -> anyhow::Result<Vec<u8>> {
+pub(crate) fn componentize(module: &[u8]) -> anyhow::Result<Vec<u8>> {
     ComponentEncoder::default().validate(true).module(module)?.encode()
 }
 

@@ -18,7 +18,7 @@ const SKIPPED: &[&str] = &["node_modules", "target"];
 
 /// A digest of everything one output is made from.
 #[derive(Debug)]
-pub(super) struct Digest(String);
+pub(crate) struct Digest(String);
 
 impl Digest {
     /// Reads the files and folders, `paths` relative to `root`, and adds `tools`, the toolchain's
@@ -26,7 +26,7 @@ impl Digest {
     ///
     /// # Errors
     /// A path that is not there or cannot be read.
-    pub(super) fn of(root: &Path, paths: &[&str], tools: &str) -> anyhow::Result<Self> {
+    pub(crate) fn of(root: &Path, paths: &[&str], tools: &str) -> anyhow::Result<Self> {
         let mut files = Vec::new();
         for path in paths {
             collect(&root.join(path), &mut files)?;
@@ -47,7 +47,7 @@ impl Digest {
     }
 
     /// True when `output` was made from these inputs and was not touched since.
-    pub(super) fn matches(&self, output: &Path) -> bool {
+    pub(crate) fn matches(&self, output: &Path) -> bool {
         let stored = std::fs::read_to_string(stamp(output)).unwrap_or_default();
         std::fs::read(output).is_ok_and(|bytes| stored == self.line(&bytes))
     }
@@ -56,7 +56,7 @@ impl Digest {
     ///
     /// # Errors
     /// The note cannot be written.
-    pub(super) fn store(&self, output: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    pub(crate) fn store(&self, output: &Path, bytes: &[u8]) -> anyhow::Result<()> {
         super::write_whole(&stamp(output), self.line(bytes).as_bytes())
     }
 

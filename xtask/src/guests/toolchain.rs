@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// The target of the Rust guests: no WASI of its own, so a guest imports only what its world says.
-pub(super) const TARGET: &str = "wasm32-unknown-unknown";
+pub(crate) const TARGET: &str = "wasm32-unknown-unknown";
 
 /// `1.N`: what wit-bindgen and the edition of the guests need.
 const RUST_MINOR_MIN: u32 = 87;
@@ -25,23 +25,23 @@ const JAVASCRIPT_MISSING: &str = "the tools for JavaScript guests are missing; i
 
 /// A compiler for the Rust guests.
 #[derive(Debug)]
-pub(super) struct RustTools {
-    pub(super) cargo: PathBuf,
-    pub(super) rustc: PathBuf,
+pub(crate) struct RustTools {
+    pub(crate) cargo: PathBuf,
+    pub(crate) rustc: PathBuf,
     /// None: the compiler's own. Debian's compiler is given one by name.
-    pub(super) linker: Option<PathBuf>,
+    pub(crate) linker: Option<PathBuf>,
     /// The target's standard library is not installed and is built from source.
-    pub(super) build_std: bool,
+    pub(crate) build_std: bool,
     /// Everything about it that may change the output.
-    pub(super) version: String,
+    pub(crate) version: String,
 }
 
 /// Node.js and what npm installed for it.
 #[derive(Debug)]
-pub(super) struct JavaScriptTools {
-    pub(super) node: PathBuf,
+pub(crate) struct JavaScriptTools {
+    pub(crate) node: PathBuf,
     /// Versions of Node.js and componentize-js.
-    pub(super) version: String,
+    pub(crate) version: String,
 }
 
 /// Finds a Rust compiler for [`TARGET`]: the one in use if it has the target, else Debian's
@@ -49,7 +49,7 @@ pub(super) struct JavaScriptTools {
 ///
 /// # Errors
 /// There is none; says what to install.
-pub(super) fn rust() -> anyhow::Result<RustTools> {
+pub(crate) fn rust() -> anyhow::Result<RustTools> {
     let variable = |name, or: &str| std::env::var_os(name).map_or_else(|| or.into(), PathBuf::from);
     let in_use = (variable("CARGO", "cargo"), variable("RUSTC", "rustc"));
     let debian = (PathBuf::from("/usr/bin/cargo"), PathBuf::from("/usr/bin/rustc"));
@@ -80,7 +80,7 @@ pub(super) fn rust() -> anyhow::Result<RustTools> {
 ///
 /// # Errors
 /// One is missing, too old, or not the version that `package.json` pins; says what to install.
-pub(super) fn javascript(repository: &Path) -> anyhow::Result<JavaScriptTools> {
+pub(crate) fn javascript(repository: &Path) -> anyhow::Result<JavaScriptTools> {
     const PACKAGE: &str = "@bytecodealliance/componentize-js";
     let folder = repository.join("guests/js");
     let node = PathBuf::from("node");
