@@ -4,13 +4,17 @@
 //! A step of the build, not of Solo: it runs what the project built from its own sources, and nothing of a guest.
 //! The runtime may ask the machine for nothing while it is prepared: each import is a trap.
 
+mod state;
+
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use solo_cell::engine::{compile_engine, engine_digest};
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Engine, Store};
-use wasmtime_wizer::{WasmtimeWizerComponent, Wizer};
+use wasmtime_wizer::Wizer;
+
+use state::Started;
 
 /// What a runtime exports to be started.
 const PREPARE: &str = "prepare";
@@ -49,7 +53,7 @@ async fn snapshot(engine: &Engine, code: &[u8]) -> anyhow::Result<Vec<u8>> {
     let instance = linker.instantiate_async(&mut store, &component).await.map_err(told)?;
     let prepare = instance.get_typed_func::<(), ()>(&mut store, PREPARE).map_err(told)?;
     prepare.call_async(&mut store, ()).await.map_err(told)?;
-    let mut started = WasmtimeWizerComponent { store: &mut store, instance };
+    let mut started = Started { store, instance };
     wizer.snapshot_component(&context, &mut started).await.map_err(told)
 }
 

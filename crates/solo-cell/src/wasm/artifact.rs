@@ -221,7 +221,7 @@ impl Artifacts {
             Failure::new(Reason::LanguageMissing, message)
         };
         // The name comes out of a file that was written over hostile text.
-        let Some(known) = LANGUAGES.into_iter().find(|known| *known == language.as_str()) else {
+        let Some(known) = LANGUAGES.into_iter().find(|known| *known == language) else {
             return Err(missing("it is no language that Solo knows".to_owned()));
         };
         let Some(directory) = &self.runtimes else {

@@ -170,7 +170,7 @@ pub(crate) struct Fault {
     /// By its own word a restart does not help.
     pub(crate) permanent: bool,
     /// Of source text: where.
-    place: Option<Box<Place>>,
+    pub(crate) place: Option<Box<Place>>,
 }
 
 impl Fault {
