@@ -24,10 +24,13 @@ const INLINE_BYTES_MAX: usize = bounds::INLINE_CODE_BYTES_MAX / 2;
 /// Size of a chunk; a quarter of what the API takes.
 const CHUNK_BYTES: usize = bounds::CHUNK_BYTES_MAX / 4;
 
+/// Endings of source text.
+const SOURCE_ENDINGS: [&str; 6] = ["js", "mjs", "cjs", "ts", "mts", "cts"];
+
 /// Which code.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct CodeFlags {
-    /// File with WebAssembly (component or module), WAT or a program; `-` for standard input
+    /// File with WebAssembly (component or module), WAT, a program, or source text (.js, .ts); `-` for standard input
     #[arg(value_name = "FILE", conflicts_with_all = ["digest", "host_path"])]
     file: Option<PathBuf>,
     /// Digest of code that was stored before, instead of FILE
@@ -36,9 +39,12 @@ pub(crate) struct CodeFlags {
     /// Program of the machine, by its absolute path, instead of FILE
     #[arg(long, value_name = "PATH", conflicts_with = "digest")]
     host_path: Option<String>,
-    /// Form of the code [default: found out by its first bytes]
+    /// Form of the code [default: by the ending of FILE for source text, else by its first bytes]
     #[arg(long, value_name = "FORMAT")]
     format: Option<FormatName>,
+    /// File that source text imports: a path below the directory of FILE, or a package (can be repeated)
+    #[arg(long, value_name = "FILE", requires = "file")]
+    include: Vec<PathBuf>,
 }
 
 /// Form of code.
@@ -47,6 +53,8 @@ enum FormatName {
     Wasm,
     Wat,
     Program,
+    Javascript,
+    Typescript,
 }
 
 impl CodeFlags {
@@ -61,6 +69,11 @@ impl CodeFlags {
         if let Some(path) = &self.host_path {
             let source = Some(v1::code::Source::HostPath(path.clone()));
             return Ok(Some(v1::Code { source, format: v1::CodeFormat::Program as i32 }));
+        }
+        if let Some(file) = self.file.as_ref().filter(|file| self.format.is_none() && is_source(file)) {
+            let files = source_files(file, &self.include)?;
+            let source = Some(v1::code::Source::Files(files));
+            return Ok(Some(v1::Code { source, ..v1::Code::default() }));
         }
         let source = match (&self.file, &self.digest) {
             (None, None) => return Ok(None),
@@ -79,9 +92,35 @@ impl CodeFlags {
             Some(FormatName::Wasm) => v1::CodeFormat::Wasm,
             Some(FormatName::Wat) => v1::CodeFormat::Wat,
             Some(FormatName::Program) => v1::CodeFormat::Program,
+            Some(FormatName::Javascript) => v1::CodeFormat::Javascript,
+            Some(FormatName::Typescript) => v1::CodeFormat::Typescript,
         };
         Ok(Some(v1::Code { source: Some(source), format: format as i32 }))
     }
+}
+
+/// Whether the ending of a file says that it is source text.
+fn is_source(file: &Path) -> bool {
+    let ending = file.extension().and_then(|ending| ending.to_str());
+    ending.is_some_and(|ending| SOURCE_ENDINGS.contains(&ending))
+}
+
+/// A file of source text and those that it imports, with their paths as it imports them.
+fn source_files(entry: &Path, include: &[PathBuf]) -> Result<v1::SourceFiles, Failure> {
+    let directory = entry.parent().unwrap_or(Path::new(""));
+    let path_of = |file: &Path| {
+        let name = file.strip_prefix(directory).ok().or_else(|| file.file_name().map(Path::new));
+        name.and_then(Path::to_str).map(str::to_owned).ok_or_else(|| {
+            let cause = format!("{} is no path of a file in UTF-8", file.display());
+            Failure::local("FILE_UNREADABLE", cause, "rename the file")
+        })
+    };
+    let mut files = Vec::new();
+    for file in std::iter::once(entry).chain(include.iter().map(PathBuf::as_path)) {
+        let content = read(file, bounds::INLINE_CODE_BYTES_MAX as u64)?;
+        files.push(v1::SourceFile { path: path_of(file)?, content });
+    }
+    Ok(v1::SourceFiles { entry: path_of(entry)?, files })
 }
 
 /// Arguments of `solo upload`.
