@@ -106,10 +106,8 @@ fn clang(folder: &Path) -> Option<(PathBuf, PathBuf)> {
         name.strip_prefix("clang-")?.parse::<u32>().ok()
     });
     let of = |version: u32| {
-        let pair = (
-            folder.join(format!("clang-{version}")),
-            folder.join(format!("llvm-ar-{version}")),
-        );
+        let pair =
+            (folder.join(format!("clang-{version}")), folder.join(format!("llvm-ar-{version}")));
         pair.1.exists().then_some((version, pair))
     };
     versions.filter_map(of).max_by_key(|(version, _)| *version).map(|(_, pair)| pair)

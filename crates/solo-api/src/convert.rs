@@ -325,9 +325,7 @@ pub fn cell_failure_problem(service: &str, failure: cell::Failure) -> Problem {
             ProblemKind::FailedPrecondition,
             "mend the code at the place that is named, and update the service; it goes on meanwhile",
         ),
-        "LOAD_FAILED" => {
-            (ProblemKind::InvalidArgument, "mend the code at the place that is named")
-        }
+        "LOAD_FAILED" => (ProblemKind::InvalidArgument, "mend the code at the place that is named"),
         "LANGUAGE_MISSING" => (
             ProblemKind::FailedPrecondition,
             "build the runtime with `make runtimes`, or send WebAssembly or a program instead",

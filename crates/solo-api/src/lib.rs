@@ -17,7 +17,6 @@ mod tenant;
 
 pub use client::{Client, ConnectError, Endpoint, admin_token, connect_channel};
 pub use code::{CodeSource, PROGRAM_FORMAT, code_source, is_program};
-pub use source::{SOURCE_MAGIC, unpack_source};
 pub use convert::{
     cell_exit, cell_failure_problem, cell_grants, cell_spec, exit_message, export_from_cell,
     export_message, instance_state_message, kind_from_cell, kind_message, limit_action_message,
@@ -29,6 +28,7 @@ pub use problem::{problem_from_status, status_from_problem};
 pub use program::{cell_program, program, program_from_cell};
 pub use request::{DeploySpec, UpdateSpec, deploy_spec, update_spec};
 pub use secret::{secret_references, secret_references_messages, secret_value};
+pub use source::{SOURCE_MAGIC, unpack_source};
 pub use tenant::{UNBOUNDED, quotas_after, quotas_details, quotas_message};
 
 /// The generated API, package `solo.v1`.

@@ -25,7 +25,11 @@ impl Started {
         self.instance.get_typed_func(&mut self.store, inner).expect("a function of its type")
     }
 
-    async fn value<T: Lift + Send + Sync + 'static>(&mut self, instance: &str, function: &str) -> T {
+    async fn value<T: Lift + Send + Sync + 'static>(
+        &mut self,
+        instance: &str,
+        function: &str,
+    ) -> T {
         let function = self.function::<(T,)>(instance, function);
         function.call_async(&mut self.store, ()).await.expect("it answers").0
     }

@@ -117,7 +117,9 @@ fn of_declaration(declaration: &Declaration<'_>, text: &str) -> Vec<(String, Dec
                         let result = result_of(result, arrow.r#async, text);
                         Declared::Function(export(name.clone(), &arrow.params, result, text))
                     }
-                    Some(Expression::CallExpression(_)) => Declared::Function(unknown(name.clone())),
+                    Some(Expression::CallExpression(_)) => {
+                        Declared::Function(unknown(name.clone()))
+                    }
                     _ => Declared::Value,
                 };
                 all.push((name, declared));

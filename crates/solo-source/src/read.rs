@@ -59,7 +59,8 @@ pub(crate) fn module(
 fn functions(path: &str, found: Found) -> Result<Vec<Export>, SourceError> {
     if found.exports.is_empty() && !found.others {
         let error = SourceError::new("NO_EXPORTS", path, "it exports no function to be called");
-        let hint = "export one: `export function hello(name) { return `Hello, ${name}`; }`".to_owned();
+        let hint =
+            "export one: `export function hello(name) { return `Hello, ${name}`; }`".to_owned();
         return Err(SourceError { hint, ..error });
     }
     Ok(found.exports)

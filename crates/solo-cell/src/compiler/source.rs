@@ -36,7 +36,9 @@ pub(super) fn compile(files: SourceFiles) -> Result<(Description, Vec<u8>), Reje
         .collect();
     let bytes: usize = exports.iter().map(described_bytes).sum();
     if bytes > DESCRIPTION_BYTES_MAX {
-        let message = format!("its functions are described by {bytes} bytes, at most {DESCRIPTION_BYTES_MAX}");
+        let message = format!(
+            "its functions are described by {bytes} bytes, at most {DESCRIPTION_BYTES_MAX}"
+        );
         return Err(Rejection::new(Reason::TooLarge, message));
     }
     let module = |module: solo_source::Module| {

@@ -39,12 +39,8 @@ fn rejection(rendered: &str, text: &str) -> Rejection {
     let numbers = place.split_once(':').map(|(line, column)| (line.parse(), column.parse()));
     let mut rejection = Rejection::new(Reason::InvalidText, message);
     if let Some((Ok(line), Ok(column))) = numbers {
-        rejection.position = Some(Position {
-            file: String::new(),
-            line,
-            column,
-            excerpt: excerpt(text, line),
-        });
+        rejection.position =
+            Some(Position { file: String::new(), line, column, excerpt: excerpt(text, line) });
     }
     rejection
 }

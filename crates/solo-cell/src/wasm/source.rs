@@ -99,10 +99,15 @@ fn excerpt(text: &str, line: u32, column: u32) -> String {
     let first = index.saturating_sub(LINES_AROUND);
     let width = (index + LINES_AROUND + 1).to_string().len();
     let mut excerpt = String::new();
-    for (number, text) in text.lines().enumerate().skip(first).take(index - first + 1 + LINES_AROUND) {
+    for (number, text) in
+        text.lines().enumerate().skip(first).take(index - first + 1 + LINES_AROUND)
+    {
         let shown = cut(clean(text).into_owned(), LINE_BYTES_MAX);
         excerpt.push_str(&format!("{:>width$} | {shown}\n", number + 1));
-        if number == index && column > 0 && usize::try_from(column).is_ok_and(|c| c <= LINE_BYTES_MAX) {
+        if number == index
+            && column > 0
+            && usize::try_from(column).is_ok_and(|c| c <= LINE_BYTES_MAX)
+        {
             let before = text.chars().take(column as usize - 1);
             let space: String = before.map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
             excerpt.push_str(&format!("{:>width$} | {space}^\n", ""));

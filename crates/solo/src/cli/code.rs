@@ -70,7 +70,9 @@ impl CodeFlags {
             let source = Some(v1::code::Source::HostPath(path.clone()));
             return Ok(Some(v1::Code { source, format: v1::CodeFormat::Program as i32 }));
         }
-        if let Some(file) = self.file.as_ref().filter(|file| self.format.is_none() && is_source(file)) {
+        if let Some(file) =
+            self.file.as_ref().filter(|file| self.format.is_none() && is_source(file))
+        {
             let files = source_files(file, &self.include)?;
             let source = Some(v1::code::Source::Files(files));
             return Ok(Some(v1::Code { source, ..v1::Code::default() }));

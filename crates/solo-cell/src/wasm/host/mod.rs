@@ -35,13 +35,13 @@ pub(crate) use bindings::{Service as ServiceBindings, ServiceIndices as HandlerI
 pub(super) use config::{is_store as is_config, link as link_config};
 pub(crate) use down::exports::solo::service::down_handler::Down as GuestDown;
 pub(crate) use down::{Down as DownBindings, DownIndices};
+use http::NoHttp;
+pub(super) use keyvalue::{is_keyvalue, link as link_keyvalue};
+pub(crate) use reference::{Caller, ServiceRef};
 pub(crate) use runtime::exports::solo::runtime::source::{
     Down as RuntimeDown, Failure as GuestFailure, Module as GuestModule, Stage as GuestStage,
 };
 pub(crate) use runtime::{Runtime as SourceBindings, RuntimeIndices as SourceIndices};
-use http::NoHttp;
-pub(super) use keyvalue::{is_keyvalue, link as link_keyvalue};
-pub(crate) use reference::{Caller, ServiceRef};
 use timers::Timers;
 
 /// Handles that the host keeps for one instance (streams, pollables, references, headers): more is a

@@ -50,7 +50,9 @@ impl Program {
                 let start = instance.get_typed_func(&mut store, "_start").map_err(fault)?;
                 Ok(Self::Module { start, store })
             }
-            Artifact::Process | Artifact::Source { .. } => Err(Fault::unusable("a program and WebAssembly are mixed up")),
+            Artifact::Process | Artifact::Source { .. } => {
+                Err(Fault::unusable("a program and WebAssembly are mixed up"))
+            }
         }
     }
 

@@ -48,7 +48,8 @@ impl SourceGuest {
             .map(|module| GuestModule { path: module.path.clone(), text: module.text.clone() })
             .collect();
         let exports = bindings.solo_runtime_source();
-        let loaded = exports.call_load(&mut store, &program.entry, &modules).await.map_err(fault)?;
+        let loaded =
+            exports.call_load(&mut store, &program.entry, &modules).await.map_err(fault)?;
         drop(modules);
         let loaded = loaded.map_err(|error| Fault::not_loaded(failure(source, error, None)))?;
         store.data_mut().watches = loaded.watches;

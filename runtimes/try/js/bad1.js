@@ -1,4 +1,0 @@
-export const f = () => 1;
-export const g = () => {
-  let x = ;
-};

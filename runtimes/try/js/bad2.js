@@ -1,2 +1,0 @@
-import { nope } from "./missing.js";
-export const f = nope;

@@ -1,2 +1,0 @@
-const a = undefined;
-export const f = a.b.c;

@@ -1,2 +1,0 @@
-import { missing } from "./lib.js";
-export const f = () => missing;

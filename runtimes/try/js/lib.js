@@ -1,1 +1,0 @@
-export const twice = (n) => n * 2;
