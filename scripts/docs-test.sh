@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs every `sh` block of docs/tour.md, docs/guests.md and docs/programs.md, line by line, each page in a home of its
+# Runs every `sh` block of docs/tour.md, docs/guests.md, docs/programs.md and docs/languages.md, line by line, each page in a home of its
 # own. A line that begins with `!` must fail. Stops at the first line that does not do what the page says.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -63,3 +63,4 @@ check() {
 check docs/tour.md 30
 check docs/guests.md 15
 check docs/programs.md 9
+check docs/languages.md 14

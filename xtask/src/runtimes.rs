@@ -15,6 +15,9 @@ use crate::guests::{Places, build, say, toolchain, write_whole};
 
 const USAGE: &str = "usage: cargo xtask runtimes [--allow-missing]";
 
+/// What its runtime is made of.
+const INPUTS: [&str; 3] = ["runtimes/javascript", "wit", "crates/solo-source/src/resolve.rs"];
+
 /// What its engine in C is compiled with.
 const CLANG_MISSING: &str = "no clang for WebAssembly, which the runtime of JavaScript is built with; install it with\n  \
      runtimes/setup.sh\n\
@@ -66,7 +69,7 @@ fn javascript() -> anyhow::Result<()> {
     std::fs::create_dir_all(&work)?;
     let component = work.join("javascript.wasm");
     let runtimes = target.join("runtimes");
-    let inputs = Digest::of(&places.repository, &["runtimes/javascript", "wit"], &tools)?;
+    let inputs = Digest::of(&places.repository, &INPUTS, &tools)?;
     if inputs.matches(&component) && runtimes.is_dir() {
         say("runtimes: JavaScript is up to date");
         return Ok(());

@@ -1,16 +1,19 @@
 //! The functions of a module, with their types as they were written.
 
 use oxc_ast::ast::{
-    BindingPattern, Declaration, Expression, FormalParameters, Function, ModuleExportName, Program,
-    Statement, TSTypeAnnotation,
+    BindingPattern, Declaration, ExportDefaultDeclarationKind, Expression, FormalParameters,
+    Function, ModuleExportName, Program, Statement, TSTypeAnnotation,
 };
 use oxc_span::{GetSpan, Span};
 
 use crate::Export;
 
 /// Functions with a meaning of their own: Solo calls them.
-const CONVENTIONS: [&str; 7] =
-    ["init", "handle", "onDown", "terminate", "exportState", "importState", "default"];
+const CONVENTIONS: [&str; 6] =
+    ["init", "handle", "onDown", "terminate", "exportState", "importState"];
+
+/// What `export default` is called by.
+const DEFAULT: &str = "default";
 
 /// Longest text of a type.
 const TYPE_BYTES_MAX: usize = 200;
@@ -48,9 +51,14 @@ pub(crate) fn find(program: &Program<'_>, text: &str) -> Found {
                     found.add(unknown(name(&specifier.exported)));
                 }
             }
-            Statement::ExportAllDeclaration(_) | Statement::ExportDefaultDeclaration(_) => {
-                found.others = true;
+            Statement::ExportDefaultDeclaration(export) => {
+                match default(program, &export.declaration, text) {
+                    Declared::Function(export) => found.add(export),
+                    Declared::Unknown => found.add(unknown(DEFAULT.to_owned())),
+                    Declared::Value => {}
+                }
             }
+            Statement::ExportAllDeclaration(_) => found.others = true,
             _ => {}
         }
     }
@@ -84,6 +92,47 @@ enum Declared {
     Value,
 }
 
+fn default(
+    program: &Program<'_>,
+    declaration: &ExportDefaultDeclarationKind<'_>,
+    text: &str,
+) -> Declared {
+    let name = || DEFAULT.to_owned();
+    match declaration {
+        ExportDefaultDeclarationKind::FunctionDeclaration(function) => {
+            Declared::Function(of_function(name(), function, text))
+        }
+        ExportDefaultDeclarationKind::Identifier(id) => match declared(program, &id.name, text) {
+            Declared::Function(export) => {
+                let signature = export.signature.replacen(id.name.as_str(), DEFAULT, 1);
+                Declared::Function(Export { name: name(), signature, ..export })
+            }
+            other => other,
+        },
+        other => {
+            other.as_expression().map_or(Declared::Value, |value| of_value(name(), value, text))
+        }
+    }
+}
+
+/// What a name or `export default` is given.
+fn of_value(name: String, value: &Expression<'_>, text: &str) -> Declared {
+    match value {
+        Expression::FunctionExpression(function) => {
+            Declared::Function(of_function(name, function, text))
+        }
+        Expression::ArrowFunctionExpression(arrow) => {
+            let result = result_of(arrow.return_type.as_deref(), arrow.r#async, text);
+            Declared::Function(export(name, &arrow.params, result, text))
+        }
+        // It may be one.
+        Expression::CallExpression(_)
+        | Expression::Identifier(_)
+        | Expression::StaticMemberExpression(_) => Declared::Function(unknown(name)),
+        _ => Declared::Value,
+    }
+}
+
 fn declared(program: &Program<'_>, wanted: &str, text: &str) -> Declared {
     for statement in &program.body {
         if let Some(declaration) = statement.as_declaration() {
@@ -108,20 +157,10 @@ fn of_declaration(declaration: &Declaration<'_>, text: &str) -> Vec<(String, Dec
             for variable in &variables.declarations {
                 let BindingPattern::BindingIdentifier(id) = &variable.id else { continue };
                 let name = id.name.to_string();
-                let declared = match &variable.init {
-                    Some(Expression::FunctionExpression(function)) => {
-                        Declared::Function(of_function(name.clone(), function, text))
-                    }
-                    Some(Expression::ArrowFunctionExpression(arrow)) => {
-                        let result = arrow.return_type.as_deref();
-                        let result = result_of(result, arrow.r#async, text);
-                        Declared::Function(export(name.clone(), &arrow.params, result, text))
-                    }
-                    Some(Expression::CallExpression(_)) => {
-                        Declared::Function(unknown(name.clone()))
-                    }
-                    _ => Declared::Value,
-                };
+                let declared = variable
+                    .init
+                    .as_ref()
+                    .map_or(Declared::Value, |value| of_value(name.clone(), value, text));
                 all.push((name, declared));
             }
             all

@@ -5,6 +5,7 @@
 
 mod exports;
 mod read;
+pub mod resolve;
 
 use std::collections::HashSet;
 
@@ -12,6 +13,9 @@ pub use read::original;
 
 /// One text.
 pub const TEXT_BYTES_MAX: usize = 8 << 20;
+
+/// For reading: some hundred bytes to two kilobytes for each level of nesting. Takes memory as it is used.
+const STACK_BYTES: usize = 256 << 20;
 
 /// Length of a path.
 pub const PATH_BYTES_MAX: usize = 512;
@@ -63,7 +67,7 @@ pub struct Export {
 /// Why source text can be no service.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SourceError {
-    /// `SYNTAX_ERROR`, `NO_EXPORTS`, `NOT_UTF8`, `TOO_LARGE`, `BAD_PATH`, `UNSUPPORTED`.
+    /// `SYNTAX_ERROR`, `NO_EXPORTS`, `IMPORT_NOT_FOUND`, `NOT_UTF8`, `TOO_LARGE`, `BAD_PATH`, `UNSUPPORTED`.
     pub reason: &'static str,
     /// One sentence.
     pub message: String,
@@ -104,19 +108,34 @@ fn kind_of(path: &str) -> Kind {
     }
 }
 
-/// Compiles a service.
+/// Compiles a service, on a thread with a stack of its own: reading goes as deep as the text. Text that is deeper
+/// than that stack ends the process.
 ///
 /// # Errors
 /// [`SourceError`]: the first thing that is wrong.
 pub fn compile(entry: &str, files: Vec<File>) -> Result<Program, SourceError> {
+    let failed = |why: &str| Err(SourceError::new("TOO_LARGE", entry, why));
+    std::thread::scope(|scope| {
+        let reader = std::thread::Builder::new().name("source".to_owned()).stack_size(STACK_BYTES);
+        match reader.spawn_scoped(scope, || read_all(entry, files)) {
+            Ok(reader) => reader.join().unwrap_or_else(|_| failed("its reader has a defect")),
+            Err(_) => failed("there is no memory to read it"),
+        }
+    })
+}
+
+fn read_all(entry: &str, files: Vec<File>) -> Result<Program, SourceError> {
     let mut seen = HashSet::new();
     let mut modules = Vec::with_capacity(files.len());
     let mut exports = None;
-    for File { path, content } in files {
-        check_path(&path)?;
+    for File { path, .. } in &files {
+        check_path(path)?;
         if !seen.insert(path.clone()) {
-            return Err(SourceError::new("BAD_PATH", &path, "two files have this path"));
+            return Err(SourceError::new("BAD_PATH", path, "two files have this path"));
         }
+    }
+    let is_there = |path: &str| seen.contains(path);
+    for File { path, content } in files {
         if content.len() > TEXT_BYTES_MAX {
             let message = format!("it has {} bytes, at most {TEXT_BYTES_MAX}", content.len());
             return Err(SourceError::new("TOO_LARGE", &path, message));
@@ -132,11 +151,15 @@ pub fn compile(entry: &str, files: Vec<File>) -> Result<Program, SourceError> {
         let is_entry = path == entry;
         let module = match kind_of(&path) {
             kind @ (Kind::JavaScript | Kind::TypeScript) => {
-                let (module, found) = read::module(path, text, kind == Kind::TypeScript, is_entry)?;
+                let (module, found) =
+                    read::module(path, text, kind == Kind::TypeScript, is_entry, is_there)?;
                 exports = exports.or(found);
                 module
             }
-            Kind::Json => Module { path, text, map: None },
+            Kind::Json => {
+                read::json(&path, &text)?;
+                Module { path, text, map: None }
+            }
             Kind::Other => {
                 let message = "its ending says no language";
                 let error = SourceError::new("UNSUPPORTED", &path, message);
@@ -167,3 +190,6 @@ fn check_path(path: &str) -> Result<(), SourceError> {
     let message = format!("{shown:?} is no relative path with / between its parts");
     Err(SourceError::new("BAD_PATH", "", message))
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use oxc_allocator::Allocator;
+use oxc_ast::ast::{Program, Statement};
 use oxc_codegen::{Codegen, CodegenOptions, CodegenReturn};
 use oxc_diagnostics::OxcDiagnostic;
 use oxc_parser::Parser;
@@ -12,7 +13,11 @@ use oxc_span::SourceType;
 use oxc_transformer::{TransformOptions, Transformer};
 
 use crate::exports::{Found, find};
+use crate::resolve::{resolve, why_missing};
 use crate::{Export, Module, SourceError};
+
+/// The module that is there by itself.
+const SOLO: &str = "solo";
 
 /// Longest line of an excerpt.
 const LINE_BYTES_MAX: usize = 200;
@@ -23,6 +28,7 @@ pub(crate) fn module(
     text: String,
     is_typescript: bool,
     is_entry: bool,
+    is_there: impl Fn(&str) -> bool,
 ) -> Result<(Module, Option<Vec<Export>>), SourceError> {
     let allocator = Allocator::default();
     let source_type = SourceType::mjs().with_typescript(is_typescript);
@@ -41,6 +47,7 @@ pub(crate) fn module(
     let scoping = checked.semantic.into_scoping();
     let exports = if is_entry { Some(functions(&path, find(&program, &text))?) } else { None };
     if !is_typescript {
+        check_imports(&path, &text, &program, is_there)?;
         return Ok((Module { path, text, map: None }, exports));
     }
     let options = TransformOptions::default();
@@ -49,11 +56,55 @@ pub(crate) fn module(
     if let Some(error) = syntax_error(&path, &text, transformed.diagnostics.iter()) {
         return Err(SourceError { reason: "UNSUPPORTED", ..error });
     }
+    // Only now: what was imported for its types is gone.
+    check_imports(&path, &text, &program, is_there)?;
     let options =
         CodegenOptions { source_map_path: Some(path.clone().into()), ..CodegenOptions::default() };
     let CodegenReturn { code, map, .. } = Codegen::new().with_options(options).build(&program);
     let map = map.map(|map| map.to_json_string());
     Ok((Module { path, text: code, map }, exports))
+}
+
+/// What is imported by name in the text is there. What is imported while it runs is looked for then.
+fn check_imports(
+    path: &str,
+    text: &str,
+    program: &Program<'_>,
+    is_there: impl Fn(&str) -> bool,
+) -> Result<(), SourceError> {
+    for statement in &program.body {
+        let source = match statement {
+            Statement::ImportDeclaration(import) => &import.source,
+            Statement::ExportFromDeclaration(export) => &export.source,
+            Statement::ExportAllDeclaration(export) => &export.source,
+            _ => continue,
+        };
+        let name = source.value.as_str();
+        if name == SOLO || resolve(&is_there, path, name).is_some() {
+            continue;
+        }
+        let mut error = SourceError::new(
+            "IMPORT_NOT_FOUND",
+            path,
+            format!("cannot import {name:?}: {}", why_missing(name)),
+        );
+        (error.line, error.column) = place(text, source.span.start as usize);
+        error.excerpt = excerpt(text, error.line, error.column);
+        "send each file that is imported, with its path as it is imported"
+            .clone_into(&mut error.hint);
+        return Err(error);
+    }
+    Ok(())
+}
+
+/// Checks JSON.
+pub(crate) fn json(path: &str, text: &str) -> Result<(), SourceError> {
+    let Err(wrong) = serde_json::from_str::<serde_json::Value>(text) else { return Ok(()) };
+    let mut error = SourceError::new("SYNTAX_ERROR", path, format!("it is no JSON: {wrong}"));
+    error.line = u32::try_from(wrong.line()).unwrap_or(u32::MAX);
+    error.column = u32::try_from(wrong.column()).unwrap_or(u32::MAX);
+    error.excerpt = excerpt(text, error.line, error.column);
+    Err(error)
 }
 
 fn functions(path: &str, found: Found) -> Result<Vec<Export>, SourceError> {
@@ -119,6 +170,10 @@ fn excerpt(text: &str, line: u32, column: u32) -> String {
 pub fn original(map: &str, line: u32, column: u32) -> Option<(u32, u32)> {
     let map = SourceMap::from_json_string(map).ok()?;
     let table = map.generate_lookup_table();
-    let token = map.lookup_token(&table, line.checked_sub(1)?, column.saturating_sub(1))?;
+    let line = line.checked_sub(1)?;
+    // What is before the first token that the map knows of a line is of that token.
+    let token = map
+        .lookup_token(&table, line, column.saturating_sub(1))
+        .or_else(|| map.get_tokens().find(|token| token.get_dst_line() == line))?;
     Some((token.get_src_line().checked_add(1)?, token.get_src_col().checked_add(1)?))
 }

@@ -32,8 +32,8 @@ const PRELUDE: &str = concat!(
 );
 
 /// Functions with a meaning of their own.
-const CONVENTIONS: [&str; 7] =
-    ["init", "handle", "onDown", "terminate", "exportState", "importState", "default"];
+const CONVENTIONS: [&str; 6] =
+    ["init", "handle", "onDown", "terminate", "exportState", "importState"];
 
 thread_local!(static ENGINE: RefCell<Option<Engine>> = const { RefCell::new(None) });
 
@@ -58,6 +58,7 @@ pub(crate) fn prepare() {
         let make = || -> rquickjs::Result<_> {
             let prelude: Function = ctx.eval(PRELUDE)?;
             let inside: Object = prelude.call((host::functions(&ctx)?,))?;
+            modules::prepare(&ctx)?;
             Ok(Persistent::save(&ctx, inside))
         };
         make().catch(&ctx).unwrap_or_else(|error| panic!("the prelude failed: {error}"))
@@ -84,7 +85,8 @@ impl Engine {
         };
         let inside = self.inside.clone();
         let (service, loaded) = self.context.with(|ctx| {
-            let inside = inside.restore(&ctx).map_err(|error| errors::of(&ctx, error, Stage::Load))?;
+            let inside =
+                inside.restore(&ctx).map_err(|error| errors::of(&ctx, error, Stage::Load))?;
             seed(&ctx, &inside)?;
             let declared = JsModule::declare(ctx.clone(), entry, text);
             let declared =
@@ -197,7 +199,8 @@ impl Answer {
         if let Some(text) = value.as_string() {
             return text.to_string().map(Self::Text);
         }
-        let array = value.into_object().and_then(|object| TypedArray::<u8>::from_object(object).ok());
+        let array =
+            value.into_object().and_then(|object| TypedArray::<u8>::from_object(object).ok());
         Ok(array.map_or(Self::Nothing, |array| Self::Bytes(host::bytes_of(&array))))
     }
 

@@ -101,7 +101,8 @@ fn of_object(error: Object<'_>, stage: Stage) -> Failure {
 
 /// Whether a line of a stack is of the service and not of the engine.
 fn is_theirs(line: &str) -> bool {
-    !line.is_empty() && !line.contains("(eval_script") && !line.contains("eval_script:") && !line.contains("(native)")
+    let own = ["(eval_script", "eval_script:", "(native)", "(solo:", "at solo:"];
+    !line.is_empty() && !own.iter().any(|own| line.contains(own))
 }
 
 /// `at name (file:line:column)` or `at file:line:column`.

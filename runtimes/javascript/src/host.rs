@@ -2,12 +2,12 @@
 
 use std::cell::Cell;
 
-use rquickjs::function::{Func, Opt};
+use rquickjs::function::Func;
 use rquickjs::{Ctx, Error, Exception, Object, Result, TypedArray};
 
 use crate::solo::service::log::{Level, log as write_log};
 use crate::solo::service::messaging::{MessageError, ServiceRef, lookup, self_id};
-use crate::solo::service::{context, secrets, timers};
+use crate::solo::service::{context, functions as by_name, secrets, timers};
 use crate::urls;
 use crate::wasi::clocks::{monotonic_clock, wall_clock};
 use crate::wasi::config::store as config;
@@ -149,8 +149,8 @@ fn level_of(name: &str) -> Level {
 }
 
 fn messages<'js>(host: &Object<'js>) -> Result<()> {
-    let call = |ctx: Ctx<'js>, name: String, payload: TypedArray<'js, u8>, ms: Opt<u32>| {
-        let answer = service(&ctx, &name)?.call(&bytes_of(&payload), ms.0);
+    let call = |ctx: Ctx<'js>, name: String, payload: TypedArray<'js, u8>, ms: Option<u32>| {
+        let answer = service(&ctx, &name)?.call(&bytes_of(&payload), ms);
         let answer = answer.map_err(|error| message_error(&ctx, &name, error))?;
         TypedArray::new(ctx, answer)
     };
@@ -160,6 +160,17 @@ fn messages<'js>(host: &Object<'js>) -> Result<()> {
         sent.map_err(|error| message_error(&ctx, &name, error))
     };
     host.set("send", Func::from(send))?;
+    let call =
+        |ctx: Ctx<'js>, name: String, function: String, arguments: String, ms: Option<u32>| {
+            let answer = by_name::call(&service(&ctx, &name)?, &function, &arguments, ms);
+            answer.map_err(|error| message_error(&ctx, &name, error))
+        };
+    host.set("callFunction", Func::from(call))?;
+    let send = |ctx: Ctx<'js>, name: String, function: String, arguments: String| {
+        let sent = by_name::send(&service(&ctx, &name)?, &function, &arguments);
+        sent.map_err(|error| message_error(&ctx, &name, error))
+    };
+    host.set("sendFunction", Func::from(send))?;
     let find = |ctx: Ctx<'js>, name: String| service(&ctx, &name).map(drop);
     host.set("lookup", Func::from(find))?;
     let monitor = |ctx: Ctx<'js>, name: String| {

@@ -8,6 +8,9 @@ mod engine;
 mod errors;
 mod host;
 mod modules;
+// The rules of the check before a start are those of the start.
+#[path = "../../../crates/solo-source/src/resolve.rs"]
+mod resolve;
 mod turns;
 mod urls;
 
@@ -19,6 +22,7 @@ wit_bindgen::generate!({
         package runtimes:javascript;
         world javascript {
             import solo:service/messaging@0.1.0;
+            import solo:service/functions@0.1.0;
             import solo:service/context@0.1.0;
             import solo:service/log@0.1.0;
             import solo:service/timers@0.1.0;

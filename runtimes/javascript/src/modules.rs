@@ -9,12 +9,10 @@ use rquickjs::module::Declared;
 use rquickjs::{Ctx, Error, Exception, Module as JsModule, Result};
 
 use crate::exports::solo::runtime::source::Module;
+use crate::resolve::{resolve, why_missing};
 
 /// What every service can import.
 const SOLO: &str = include_str!("prelude/solo.js");
-
-/// What an import may leave out.
-const ENDINGS: [&str; 4] = ["", ".js", ".mjs", "/index.js"];
 
 thread_local!(static FILES: RefCell<BTreeMap<String, String>> = const { RefCell::new(BTreeMap::new()) });
 
@@ -29,6 +27,12 @@ pub(crate) fn text(path: &str) -> Option<String> {
 
 fn is_there(path: &str) -> bool {
     FILES.with(|files| files.borrow().contains_key(path))
+}
+
+/// Runs the module `solo`, once, before anything of a service: what it is given nobody else sees.
+pub(crate) fn prepare(ctx: &Ctx<'_>) -> Result<()> {
+    let (_, running) = JsModule::declare(ctx.clone(), "solo", SOLO)?.eval()?;
+    running.finish()
 }
 
 /// Finds and reads them.
@@ -46,14 +50,8 @@ impl Resolver for Files {
         if name == "solo" {
             return Ok(name.to_owned());
         }
-        let found = candidates(base, name).into_iter().find(|path| is_there(path));
-        found.ok_or_else(|| {
-            let hint = if name.starts_with('.') || name.starts_with('/') {
-                "no such file was sent"
-            } else {
-                "no package of this name was sent; only `solo` is there by itself"
-            };
-            not_there(ctx, &format!("cannot import \"{name}\" from {base}: {hint}"))
+        resolve(is_there, base, name).ok_or_else(|| {
+            not_there(ctx, &format!("cannot import \"{name}\" from {base}: {}", why_missing(name)))
         })
     }
 }
@@ -65,9 +63,6 @@ impl Loader for Files {
         name: &str,
         _: Option<ImportAttributes<'js>>,
     ) -> Result<JsModule<'js, Declared>> {
-        if name == "solo" {
-            return JsModule::declare(ctx.clone(), name, SOLO);
-        }
         let Some(text) = text(name) else {
             return Err(not_there(ctx, &format!("{name} is not there")));
         };
@@ -78,36 +73,6 @@ impl Loader for Files {
         }
         JsModule::declare(ctx.clone(), name, text)
     }
-}
-
-/// Where an import may lie: beside who imports, or in `node_modules` of a directory above.
-fn candidates(base: &str, name: &str) -> Vec<String> {
-    let directory = base.rsplit_once('/').map_or("", |(directory, _)| directory);
-    let mut roots = Vec::new();
-    if name.starts_with("./") || name.starts_with("../") || name == "." || name == ".." {
-        roots.extend(join(directory, name));
-    } else if let Some(absolute) = name.strip_prefix('/') {
-        roots.extend(join("", absolute));
-    } else {
-        roots.extend(join("node_modules", name));
-    }
-    let all = roots.iter().flat_map(|root| ENDINGS.map(|ending| format!("{root}{ending}")));
-    all.collect()
-}
-
-/// `None`: it leads out of what was sent.
-fn join(directory: &str, name: &str) -> Option<String> {
-    let mut parts: Vec<&str> = directory.split('/').filter(|part| !part.is_empty()).collect();
-    for part in name.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => {
-                parts.pop()?;
-            }
-            part => parts.push(part),
-        }
-    }
-    Some(parts.join("/"))
 }
 
 fn not_there(ctx: &Ctx<'_>, message: &str) -> Error {

@@ -25,7 +25,9 @@ pub(crate) fn settle<'js>(
         while ctx.execute_pending_job() {}
         match promise.state() {
             PromiseState::Pending => {}
-            PromiseState::Resolved | PromiseState::Rejected => return outcome(ctx, &promise, stage),
+            PromiseState::Resolved | PromiseState::Rejected => {
+                return outcome(ctx, &promise, stage);
+            }
         }
         let due = next(inside).map_err(|error| errors::of(ctx, error, stage))?;
         let Some(due) = due else { return Err(errors::never(stage)) };

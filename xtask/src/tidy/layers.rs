@@ -7,9 +7,10 @@ use cargo_metadata::{DependencyKind, Metadata};
 use super::Findings;
 
 /// All crates of the workspace. A crate may depend on those below it only (`ARCHITECTURE.md`).
-const LAYERS: [&str; 19] = [
+const LAYERS: [&str; 21] = [
     "xtask",
     "solo-bench",
+    "solo-runtimes",
     "solo",
     "solo-gateway",
     "solo-kernel",
@@ -18,6 +19,7 @@ const LAYERS: [&str; 19] = [
     "solo-process",
     "solo-audit",
     "solo-sandbox",
+    "solo-source",
     "solo-api",
     "solo-tls",
     "solo-actor",
@@ -32,7 +34,11 @@ const LAYERS: [&str; 19] = [
 /// Dependencies that only some crates may have outside of their tests: those whose name begins so.
 /// The benches have them to measure the bare library next to Solo: nothing of Solo depends on them.
 const RESERVED: [(&str, &[&str], &str); 3] = [
-    ("wasmtime", &["solo-cell", "solo-bench"], "guest code runs and is parsed in cells only"),
+    (
+        "wasmtime",
+        &["solo-cell", "solo-runtimes", "solo-bench"],
+        "guest code runs and is parsed in cells only",
+    ),
     (
         "tonic",
         &["solo-api", "solo-cell", "solo-kernel", "solo-gateway", "solo", "solo-bench"],

@@ -70,10 +70,10 @@ impl CodeFlags {
             let source = Some(v1::code::Source::HostPath(path.clone()));
             return Ok(Some(v1::Code { source, format: v1::CodeFormat::Program as i32 }));
         }
-        if let Some(file) =
-            self.file.as_ref().filter(|file| self.format.is_none() && is_source(file))
+        let file = self.file.as_ref().filter(|file| self.format.is_none() && is_source(file));
+        if let Some(files) = file.map(|file| source_files(file, &self.include)).transpose()?
+            && !is_program(&files)
         {
-            let files = source_files(file, &self.include)?;
             let source = Some(v1::code::Source::Files(files));
             return Ok(Some(v1::Code { source, ..v1::Code::default() }));
         }
@@ -105,6 +105,11 @@ impl CodeFlags {
 fn is_source(file: &Path) -> bool {
     let ending = file.extension().and_then(|ending| ending.to_str());
     ending.is_some_and(|ending| SOURCE_ENDINGS.contains(&ending))
+}
+
+/// Whether it begins as a program does that names its interpreter.
+fn is_program(files: &v1::SourceFiles) -> bool {
+    files.files.first().is_some_and(|file| file.content.starts_with(b"#!"))
 }
 
 /// A file of source text and those that it imports, with their paths as it imports them.

@@ -28,6 +28,7 @@ mod programs;
 mod real_programs;
 mod secrets;
 mod sinks;
+mod sources;
 mod state;
 mod survival;
 mod tenants;

@@ -9,11 +9,21 @@ const bytes = (value) =>
   : encoder.encode(typeof value === "string" ? value : JSON.stringify(value) ?? "");
 // Bytes with a text: what most services say to each other.
 const answer = (value) => Object.assign(value, { text: () => decoder.decode(value), json: () => JSON.parse(decoder.decode(value)) });
-export const call = async (service, payload = "", { timeoutMs } = {}) => answer(host.call(service, bytes(payload), timeoutMs));
-export const send = async (service, payload = "") => host.send(service, bytes(payload));
-export const lookup = async (service) => {
-  host.lookup(service);
-  return { name: service, call: (payload, options) => call(service, payload, options), send: (payload) => send(service, payload), monitor: () => monitor(service) };
+const json = (values) => JSON.stringify(values);
+// By name with a JSON array of arguments, or bytes: call("adder", "add", [1, 2]), call("counter", "add 3").
+export const call = async (service, what = "", values, options = {}) => {
+  if (Array.isArray(values)) return JSON.parse(host.callFunction(service, what, json(values), options.timeoutMs));
+  return answer(host.call(service, bytes(what), (values ?? options).timeoutMs));
+};
+export const send = async (service, what = "", values) =>
+  Array.isArray(values) ? host.sendFunction(service, what, json(values)) : host.send(service, bytes(what));
+// Its functions as methods: await service("adder").add(1, 2).
+export const service = (name, options) => new Proxy(Object.freeze({}), {
+  get: (_, method) => (typeof method !== "string" || method === "then" ? undefined : (...values) => call(name, method, values, options)),
+});
+export const lookup = async (name) => {
+  host.lookup(name);
+  return { name, call: (...rest) => call(name, ...rest), send: (...rest) => send(name, ...rest), monitor: () => monitor(name) };
 };
 export const monitor = async (service) => host.monitor(service);
 export const demonitor = async (watch) => host.demonitor(watch);
@@ -47,4 +57,4 @@ export const kv = {
 };
 export const config = (key) => host.config(key) ?? null;
 export const secret = (key) => { const value = host.secret(key); return value == null ? null : decoder.decode(value); };
-export default { call, send, lookup, monitor, demonitor, self, traceId, remainingMs, log, kv, config, secret };
+export default { call, send, service, lookup, monitor, demonitor, self, traceId, remainingMs, log, kv, config, secret };

@@ -1,4 +1,4 @@
-//! `solo:service/messaging` and `solo:service/context`: messages between services of this cell, in
+//! `solo:service/messaging`, `functions` and `context`: messages between services of this cell, in
 //! memory, and what is known of the one that is being handled.
 //!
 //! Turns what a component asks for into uses of its references (`reference`), and failures into errors
@@ -11,6 +11,7 @@ use super::super::grants::Rights;
 use super::super::message::{Answer, Input, Passing, Trace};
 use super::ComponentState;
 use super::bindings::solo::service::context::Host as ContextHost;
+use super::bindings::solo::service::functions::Host as FunctionsHost;
 use super::bindings::solo::service::messaging::{self as wit, Host, HostServiceRef, MessageError};
 use super::reference::{Caller, MS_NS, ServiceRef};
 
@@ -55,7 +56,7 @@ impl HostServiceRef for ComponentState {
         service: Resource<ServiceRef>,
         payload: Vec<u8>,
     ) -> wasmtime::Result<Result<(), MessageError>> {
-        self.send_input(&service, Input::Payload(payload))
+        self.send_input(&service, String::new(), Input::Payload(payload))
     }
 
     fn send_with(
@@ -65,7 +66,7 @@ impl HostServiceRef for ComponentState {
         handles: Vec<Resource<ServiceRef>>,
     ) -> wasmtime::Result<Result<(), MessageError>> {
         match self.passing(payload, &handles)? {
-            Ok(input) => self.send_input(&service, input),
+            Ok(input) => self.send_input(&service, String::new(), input),
             Err(failure) => Ok(Err(message_error(failure))),
         }
     }
@@ -124,6 +125,34 @@ impl HostServiceRef for ComponentState {
     }
 }
 
+impl FunctionsHost for ComponentState {
+    async fn call(
+        &mut self,
+        service: Resource<ServiceRef>,
+        function: String,
+        arguments: String,
+        timeout_ms: Option<u32>,
+    ) -> wasmtime::Result<Result<String, MessageError>> {
+        let answer = self.ask(&service, function, Input::Json(arguments), timeout_ms).await?;
+        Ok(match answer {
+            Ok(Answer::Json(text)) => Ok(text),
+            Ok(Answer::Payload(_)) => {
+                Err(MessageError::Failed("it answered with bytes, not with JSON".to_owned()))
+            }
+            Err(failure) => Err(message_error(failure)),
+        })
+    }
+
+    fn send(
+        &mut self,
+        service: Resource<ServiceRef>,
+        function: String,
+        arguments: String,
+    ) -> wasmtime::Result<Result<(), MessageError>> {
+        self.send_input(&service, function, Input::Json(arguments))
+    }
+}
+
 impl ContextHost for ComponentState {
     fn remaining_ms(&mut self) -> wasmtime::Result<Option<u64>> {
         let deadline_ns = self.chain.deadline_ns;
@@ -141,21 +170,36 @@ impl ComponentState {
     fn send_input(
         &mut self,
         service: &Resource<ServiceRef>,
+        function: String,
         input: Input,
     ) -> wasmtime::Result<Result<(), MessageError>> {
         let trace = self.trace();
         let reference = self.table.get_mut(service)?;
-        let sent = reference.send(&self.routes, String::new(), input, trace);
+        let sent = reference.send(&self.routes, function, input, trace);
         Ok(sent.map_err(message_error))
     }
 
-    /// Calls by a reference.
+    /// Calls the handler of bytes by a reference.
     async fn call_input(
         &mut self,
         service: &Resource<ServiceRef>,
         input: Input,
         timeout_ms: Option<u32>,
     ) -> wasmtime::Result<Result<Vec<u8>, MessageError>> {
+        Ok(match self.ask(service, String::new(), input, timeout_ms).await? {
+            Ok(Answer::Payload(bytes)) => Ok(bytes),
+            Ok(Answer::Json(text)) => Ok(text.into_bytes()),
+            Err(failure) => Err(message_error(failure)),
+        })
+    }
+
+    async fn ask(
+        &mut self,
+        service: &Resource<ServiceRef>,
+        function: String,
+        input: Input,
+        timeout_ms: Option<u32>,
+    ) -> wasmtime::Result<Result<Answer, Failure>> {
         self.trace();
         let caller = Caller {
             slot: &self.slot,
@@ -164,12 +208,7 @@ impl ComponentState {
             is_ending: self.is_ending,
         };
         let reference = self.table.get_mut(service)?;
-        let answer = reference.call(caller, String::new(), input, timeout_ms).await;
-        Ok(match answer {
-            Ok(Answer::Payload(bytes)) => Ok(bytes),
-            Ok(Answer::Json(text)) => Ok(text.into_bytes()),
-            Err(failure) => Err(message_error(failure)),
-        })
+        Ok(reference.call(caller, function, input, timeout_ms).await)
     }
 
     /// A payload with references of this instance, by which the receiver can do no more than it can.

@@ -56,6 +56,7 @@ mod bindings {
         inline: "package solo:cell;
             world service {
                 import solo:service/messaging@0.1.0;
+                import solo:service/functions@0.1.0;
                 import solo:service/context@0.1.0;
                 import solo:service/log@0.1.0;
                 import solo:service/timers@0.1.0;
@@ -66,6 +67,7 @@ mod bindings {
         imports: {
             "solo:service/messaging.[method]service-ref.call": async | trappable,
             "solo:service/messaging.[method]service-ref.call-with": async | trappable,
+            "solo:service/functions.call": async | trappable,
             "solo:service/children.[method]group.spawn": async | trappable,
             "solo:service/children.[method]group.stop": async | trappable,
             default: trappable,
