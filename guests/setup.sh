@@ -69,9 +69,14 @@ setup_js() {
         "node_modules/@bytecodealliance/componentize-js/package.json")).version' 2>/dev/null || true)
     if [ "$installed" = "$wanted" ]; then
         say "componentize-js $wanted is there"
-        return
+    else
+        (cd js && npm ci)
     fi
-    (cd js && npm ci)
+    # What services of source text import in examples and tests. npm notes beside them which lock they are of.
+    packages=../examples/source/packages
+    if [ ! "$packages/node_modules/.package-lock.json" -nt "$packages/package-lock.json" ]; then
+        (cd "$packages" && npm ci --ignore-scripts)
+    fi
 }
 
 [ $# -gt 0 ] || set -- rust js

@@ -1,8 +1,9 @@
 //! The functions of a module, with their types as they were written.
 
 use oxc_ast::ast::{
-    BindingPattern, Declaration, ExportDefaultDeclarationKind, Expression, FormalParameters,
-    Function, ModuleExportName, Program, Statement, TSTypeAnnotation,
+    AssignmentTarget, BindingPattern, Declaration, ExportDefaultDeclarationKind, Expression,
+    FormalParameters, Function, ModuleExportName, ObjectPropertyKind, Program, Statement,
+    TSTypeAnnotation,
 };
 use oxc_span::{GetSpan, Span};
 
@@ -60,6 +61,36 @@ pub(crate) fn find(program: &Program<'_>, text: &str) -> Found {
             }
             Statement::ExportAllDeclaration(_) => found.others = true,
             _ => {}
+        }
+    }
+    found
+}
+
+/// Of CommonJS: what is assigned to `exports.name`, `module.exports.name` or `module.exports = { name }`.
+pub(crate) fn find_assigned(program: &Program<'_>) -> Found {
+    let mut found = Found::default();
+    for statement in &program.body {
+        let Statement::ExpressionStatement(statement) = statement else { continue };
+        let Expression::AssignmentExpression(assignment) = &statement.expression else { continue };
+        let AssignmentTarget::StaticMemberExpression(target) = &assignment.left else { continue };
+        let name = target.property.name.as_str();
+        let is_exports = |object: &Expression<'_>| {
+            object.is_specific_id("exports")
+                || object.is_specific_member_access("module", "exports")
+        };
+        if is_exports(&target.object) {
+            found.add(unknown(name.to_owned()));
+        } else if target.object.is_specific_id("module") && name == "exports" {
+            // It may be anything; what can be told is said.
+            found.others = true;
+            let Expression::ObjectExpression(object) = &assignment.right else { continue };
+            for property in &object.properties {
+                if let ObjectPropertyKind::ObjectProperty(property) = property
+                    && let Some(name) = property.key.static_name()
+                {
+                    found.add(unknown(name.into_owned()));
+                }
+            }
         }
     }
     found

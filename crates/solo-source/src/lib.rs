@@ -4,12 +4,17 @@
 //! is in the sender's own lines.
 
 mod exports;
+mod imports;
+mod packages;
 mod read;
 pub mod resolve;
+mod unpack;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet, VecDeque};
 
+use packages::{Packages, is_in_package};
 pub use read::original;
+use read::{Read, Way};
 
 /// One text.
 pub const TEXT_BYTES_MAX: usize = 8 << 20;
@@ -34,7 +39,7 @@ pub struct File {
 pub struct Program {
     /// Path of the module that the service begins with.
     pub entry: String,
-    /// In the order in which they were sent.
+    /// What was sent, in its order, then what of packages is imported.
     pub modules: Vec<Module>,
     /// Functions of the entry, in the order of the text.
     pub exports: Vec<Export>,
@@ -49,6 +54,10 @@ pub struct Module {
     pub text: String,
     /// Source map (JSON) to what was sent, if the text is not that.
     pub map: Option<String>,
+    /// It is run as CommonJS.
+    pub is_commonjs: bool,
+    /// Names that it imports, and the paths that they mean, where the rules for files alone would not tell.
+    pub imports: Vec<(String, String)>,
 }
 
 /// A function that can be called.
@@ -67,7 +76,7 @@ pub struct Export {
 /// Why source text can be no service.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SourceError {
-    /// `SYNTAX_ERROR`, `NO_EXPORTS`, `IMPORT_NOT_FOUND`, `NOT_UTF8`, `TOO_LARGE`, `BAD_PATH`, `UNSUPPORTED`.
+    /// `SYNTAX_ERROR`, `NO_EXPORTS`, `IMPORT_NOT_FOUND`, `NOT_UTF8`, `TOO_LARGE`, `BAD_PATH`, `BAD_PACKAGE`, `UNSUPPORTED`.
     pub reason: &'static str,
     /// One sentence.
     pub message: String,
@@ -89,19 +98,24 @@ impl SourceError {
     }
 }
 
+/// The module that is there by itself.
+const SOLO: &str = "solo";
+
 /// What the ending of a path says that a file is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    JavaScript,
+    /// And whether it is CommonJS, if the ending says that.
+    JavaScript(Option<bool>),
     TypeScript,
     Json,
-    /// Kept as it is, if it is text.
     Other,
 }
 
 fn kind_of(path: &str) -> Kind {
     match path.rsplit_once('.').map(|(_, ending)| ending) {
-        Some("js" | "mjs") => Kind::JavaScript,
+        Some("js") => Kind::JavaScript(None),
+        Some("mjs") => Kind::JavaScript(Some(false)),
+        Some("cjs") => Kind::JavaScript(Some(true)),
         Some("ts" | "mts") => Kind::TypeScript,
         Some("json") => Kind::Json,
         _ => Kind::Other,
@@ -125,57 +139,139 @@ pub fn compile(entry: &str, files: Vec<File>) -> Result<Program, SourceError> {
 }
 
 fn read_all(entry: &str, files: Vec<File>) -> Result<Program, SourceError> {
-    let mut seen = HashSet::new();
-    let mut modules = Vec::with_capacity(files.len());
-    let mut exports = None;
-    for File { path, .. } in &files {
-        check_path(path)?;
-        if !seen.insert(path.clone()) {
-            return Err(SourceError::new("BAD_PATH", path, "two files have this path"));
-        }
-    }
-    let is_there = |path: &str| seen.contains(path);
-    for File { path, content } in files {
-        if content.len() > TEXT_BYTES_MAX {
-            let message = format!("it has {} bytes, at most {TEXT_BYTES_MAX}", content.len());
-            return Err(SourceError::new("TOO_LARGE", &path, message));
-        }
-        let text = String::from_utf8(content).map_err(|error| {
-            let offset = error.utf8_error().valid_up_to();
-            SourceError::new("NOT_UTF8", &path, format!("it is not UTF-8 at offset {offset}"))
-        })?;
-        let text = match text.strip_prefix('\u{feff}') {
-            Some(rest) => rest.to_owned(),
-            None => text,
-        };
+    let mut sources = Sources::new(unpack::all(files)?)?;
+    let mut program = Program { entry: entry.to_owned(), modules: Vec::new(), exports: Vec::new() };
+    let mut is_entry_read = false;
+    while let Some((path, content)) = sources.next() {
+        let text = text_of(&path, content)?;
         let is_entry = path == entry;
-        let module = match kind_of(&path) {
-            kind @ (Kind::JavaScript | Kind::TypeScript) => {
-                let (module, found) =
-                    read::module(path, text, kind == Kind::TypeScript, is_entry, is_there)?;
-                exports = exports.or(found);
-                module
-            }
+        let way = |is_typescript, is_commonjs| Way {
+            is_typescript,
+            is_commonjs,
+            is_entry,
+            is_package: is_in_package(&path),
+        };
+        let read = match kind_of(&path) {
+            Kind::JavaScript(is_commonjs) => read::module(&path, &text, way(false, is_commonjs))?,
+            Kind::TypeScript => read::module(&path, &text, way(true, None))?,
             Kind::Json => {
                 read::json(&path, &text)?;
-                Module { path, text, map: None }
+                let imports = Vec::new();
+                Read { transformed: None, is_commonjs: false, imports, exports: None }
             }
             Kind::Other => {
-                let message = "its ending says no language";
-                let error = SourceError::new("UNSUPPORTED", &path, message);
-                let hint = "send .js, .mjs, .ts, .mts and .json files".to_owned();
-                return Err(SourceError { hint, ..error });
+                let error = SourceError::new("UNSUPPORTED", &path, "its ending says no language");
+                let hint = "send .js, .mjs, .cjs, .ts, .mts and .json files, and packages as .tgz";
+                return Err(SourceError { hint: hint.to_owned(), ..error });
             }
         };
-        modules.push(module);
+        let imports = sources.follow(&path, &text, &read)?;
+        if let Some(exports) = read.exports {
+            program.exports = exports;
+            is_entry_read = true;
+        }
+        let (text, map) = match read.transformed {
+            Some((code, map)) => (code, Some(map)),
+            None => (text, None),
+        };
+        program.modules.push(Module { path, text, map, is_commonjs: read.is_commonjs, imports });
     }
-    match exports {
-        Some(exports) => Ok(Program { entry: entry.to_owned(), modules, exports }),
-        None => {
-            let message = "it is not among the files, or no JavaScript or TypeScript";
-            Err(SourceError::new("BAD_PATH", entry, message))
+    if is_entry_read {
+        return Ok(program);
+    }
+    let message = "it is not among the files, or no JavaScript or TypeScript";
+    Err(SourceError::new("BAD_PATH", entry, message))
+}
+
+/// What was sent, and what of it is still to be read: all that is the sender's own, and of packages what is imported.
+struct Sources {
+    /// Paths of all.
+    known: HashSet<String>,
+    /// What is not read yet.
+    left: HashMap<String, Vec<u8>>,
+    next: VecDeque<String>,
+    packages: Packages,
+}
+
+impl Sources {
+    fn new(files: Vec<File>) -> Result<Self, SourceError> {
+        let mut sources = Self {
+            known: HashSet::with_capacity(files.len()),
+            left: HashMap::with_capacity(files.len()),
+            next: VecDeque::new(),
+            packages: Packages::default(),
+        };
+        for File { path, content } in files {
+            check_path(&path)?;
+            if !sources.known.insert(path.clone()) {
+                return Err(SourceError::new("BAD_PATH", &path, "two files have this path"));
+            }
+            if path.rsplit('/').next() == Some(packages::MANIFEST) {
+                sources.packages.add(&path, &content);
+            }
+            if !is_in_package(&path) {
+                sources.next.push_back(path.clone());
+            }
+            sources.left.insert(path, content);
+        }
+        Ok(sources)
+    }
+
+    fn next(&mut self) -> Option<(String, Vec<u8>)> {
+        loop {
+            let path = self.next.pop_front()?;
+            // Once, however many import it.
+            if let Some(content) = self.left.remove(&path) {
+                return Some((path, content));
+            }
         }
     }
+
+    /// Finds what a module imports, and has it read.
+    fn follow(
+        &mut self,
+        path: &str,
+        text: &str,
+        read: &Read,
+    ) -> Result<Vec<(String, String)>, SourceError> {
+        let mut beyond = Vec::new();
+        for import in &read.imports {
+            if import.name == SOLO {
+                continue;
+            }
+            let is_there = |path: &str| self.known.contains(path);
+            let found = self.packages.resolve(&is_there, path, &import.name, import.is_required);
+            let Some(found) = found else {
+                if import.is_needed && !is_in_package(path) {
+                    return Err(read::missing(path, text, import));
+                }
+                continue;
+            };
+            let plain = resolve::resolve(is_there, path, &import.name);
+            if plain.as_ref() != Some(&found) {
+                beyond.push((import.name.clone(), found.clone()));
+            }
+            self.next.push_back(found);
+        }
+        beyond.sort();
+        beyond.dedup();
+        Ok(beyond)
+    }
+}
+
+fn text_of(path: &str, content: Vec<u8>) -> Result<String, SourceError> {
+    if content.len() > TEXT_BYTES_MAX {
+        let message = format!("it has {} bytes, at most {TEXT_BYTES_MAX}", content.len());
+        return Err(SourceError::new("TOO_LARGE", path, message));
+    }
+    let text = String::from_utf8(content).map_err(|error| {
+        let offset = error.utf8_error().valid_up_to();
+        SourceError::new("NOT_UTF8", path, format!("it is not UTF-8 at offset {offset}"))
+    })?;
+    Ok(match text.strip_prefix('\u{feff}') {
+        Some(rest) => rest.to_owned(),
+        None => text,
+    })
 }
 
 fn check_path(path: &str) -> Result<(), SourceError> {

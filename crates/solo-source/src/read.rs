@@ -3,98 +3,129 @@
 use std::path::Path;
 
 use oxc_allocator::Allocator;
-use oxc_ast::ast::{Program, Statement};
 use oxc_codegen::{Codegen, CodegenOptions, CodegenReturn};
 use oxc_diagnostics::OxcDiagnostic;
-use oxc_parser::Parser;
+use oxc_parser::{ParseOptions, Parser};
 use oxc_semantic::SemanticBuilder;
 use oxc_sourcemap::SourceMap;
 use oxc_span::SourceType;
 use oxc_transformer::{TransformOptions, Transformer};
 
-use crate::exports::{Found, find};
-use crate::resolve::{resolve, why_missing};
-use crate::{Export, Module, SourceError};
-
-/// The module that is there by itself.
-const SOLO: &str = "solo";
+use crate::exports::{self, find, find_assigned};
+use crate::imports::{self, Found, Import};
+use crate::resolve::why_missing;
+use crate::{Export, SourceError};
 
 /// Longest line of an excerpt.
 const LINE_BYTES_MAX: usize = 200;
 
+/// What a text turned out to be.
+pub(crate) struct Read {
+    /// What is run instead of the text, and the source map to it.
+    pub(crate) transformed: Option<(String, String)>,
+    pub(crate) is_commonjs: bool,
+    pub(crate) imports: Vec<Import>,
+    /// Of the entry only.
+    pub(crate) exports: Option<Vec<Export>>,
+}
+
+/// How a text is to be read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Way {
+    pub(crate) is_typescript: bool,
+    /// The ending says which it is; else the text does.
+    pub(crate) is_commonjs: Option<bool>,
+    pub(crate) is_entry: bool,
+    /// Of a package: what nobody here can mend is found out when it runs.
+    pub(crate) is_package: bool,
+}
+
 /// Reads a module. Of the entry its functions too.
-pub(crate) fn module(
-    path: String,
-    text: String,
-    is_typescript: bool,
-    is_entry: bool,
-    is_there: impl Fn(&str) -> bool,
-) -> Result<(Module, Option<Vec<Export>>), SourceError> {
+pub(crate) fn module(path: &str, text: &str, way: Way) -> Result<Read, SourceError> {
     let allocator = Allocator::default();
-    let source_type = SourceType::mjs().with_typescript(is_typescript);
-    let parsed = Parser::new(&allocator, &text, source_type).parse();
-    if let Some(error) = syntax_error(&path, &text, parsed.diagnostics.iter()) {
+    let is_module = way.is_typescript || way.is_commonjs == Some(false);
+    if !is_module && let Some(read) = script(&allocator, path, text, way) {
+        return read;
+    }
+    let source_type = SourceType::mjs().with_typescript(way.is_typescript);
+    let parsed = Parser::new(&allocator, text, source_type).parse();
+    if let Some(error) = syntax_error(path, text, parsed.diagnostics.iter()) {
         return Err(error);
     }
     let mut program = parsed.program;
+    let found = imports::find(&program);
+    let mut read =
+        Read { transformed: None, is_commonjs: false, imports: found.imports, exports: None };
+    if way.is_package {
+        return Ok(read);
+    }
+    let exported = way.is_entry.then(|| find(&program, text));
     let checked = SemanticBuilder::new()
         .with_check_syntax_error(true)
-        .with_enum_eval(is_typescript)
+        .with_enum_eval(way.is_typescript)
         .build(&program);
-    if let Some(error) = syntax_error(&path, &text, checked.diagnostics.iter()) {
+    if let Some(error) = syntax_error(path, text, checked.diagnostics.iter()) {
         return Err(error);
     }
-    let scoping = checked.semantic.into_scoping();
-    let exports = if is_entry { Some(functions(&path, find(&program, &text))?) } else { None };
-    if !is_typescript {
-        check_imports(&path, &text, &program, is_there)?;
-        return Ok((Module { path, text, map: None }, exports));
+    read.exports = exported.map(|exported| functions(path, exported)).transpose()?;
+    if !way.is_typescript {
+        return Ok(read);
     }
+    let scoping = checked.semantic.into_scoping();
     let options = TransformOptions::default();
-    let transformed = Transformer::new(&allocator, Path::new(&path), &options)
+    let transformed = Transformer::new(&allocator, Path::new(path), &options)
         .build_with_scoping(scoping, &mut program);
-    if let Some(error) = syntax_error(&path, &text, transformed.diagnostics.iter()) {
+    if let Some(error) = syntax_error(path, text, transformed.diagnostics.iter()) {
         return Err(SourceError { reason: "UNSUPPORTED", ..error });
     }
     // Only now: what was imported for its types is gone.
-    check_imports(&path, &text, &program, is_there)?;
+    let imports = imports::find(&program).imports;
     let options =
-        CodegenOptions { source_map_path: Some(path.clone().into()), ..CodegenOptions::default() };
+        CodegenOptions { source_map_path: Some(path.into()), ..CodegenOptions::default() };
     let CodegenReturn { code, map, .. } = Codegen::new().with_options(options).build(&program);
-    let map = map.map(|map| map.to_json_string());
-    Ok((Module { path, text: code, map }, exports))
+    let map = map.map(|map| map.to_json_string()).unwrap_or_default();
+    Ok(Read { transformed: Some((code, map)), imports, ..read })
 }
 
-/// What is imported by name in the text is there. What is imported while it runs is looked for then.
-fn check_imports(
+/// Reads a text as CommonJS. `None`: it is a module of the language.
+fn script(
+    allocator: &Allocator,
     path: &str,
     text: &str,
-    program: &Program<'_>,
-    is_there: impl Fn(&str) -> bool,
-) -> Result<(), SourceError> {
-    for statement in &program.body {
-        let source = match statement {
-            Statement::ImportDeclaration(import) => &import.source,
-            Statement::ExportFromDeclaration(export) => &export.source,
-            Statement::ExportAllDeclaration(export) => &export.source,
-            _ => continue,
-        };
-        let name = source.value.as_str();
-        if name == SOLO || resolve(&is_there, path, name).is_some() {
-            continue;
-        }
-        let mut error = SourceError::new(
-            "IMPORT_NOT_FOUND",
-            path,
-            format!("cannot import {name:?}: {}", why_missing(name)),
-        );
-        (error.line, error.column) = place(text, source.span.start as usize);
-        error.excerpt = excerpt(text, error.line, error.column);
-        "send each file that is imported, with its path as it is imported"
-            .clone_into(&mut error.hint);
-        return Err(error);
+    way: Way,
+) -> Option<Result<Read, SourceError>> {
+    let options = ParseOptions { allow_return_outside_function: true, ..ParseOptions::default() };
+    let is_said = way.is_commonjs == Some(true);
+    let kind = if is_said { SourceType::cjs() } else { SourceType::unambiguous() };
+    let parsed = Parser::new(allocator, text, kind).with_options(options).parse();
+    if !is_said && (parsed.module_record.has_module_syntax || !parsed.diagnostics.is_empty()) {
+        return None;
     }
-    Ok(())
+    if let Some(error) = syntax_error(path, text, parsed.diagnostics.iter()) {
+        return Some(Err(error));
+    }
+    let Found { imports, is_commonjs } = imports::find(&parsed.program);
+    if !(is_commonjs || is_said || way.is_package) {
+        return None;
+    }
+    let exports = way.is_entry.then(|| functions(path, find_assigned(&parsed.program)));
+    let exports = match exports.transpose() {
+        Ok(exports) => exports,
+        Err(error) => return Some(Err(error)),
+    };
+    Some(Ok(Read { transformed: None, is_commonjs: true, imports, exports }))
+}
+
+/// What is imported that is not there.
+pub(crate) fn missing(path: &str, text: &str, import: &Import) -> SourceError {
+    let Import { name, span, .. } = import;
+    let message = format!("cannot import {name:?}: {}", why_missing(name));
+    let mut error = SourceError::new("IMPORT_NOT_FOUND", path, message);
+    (error.line, error.column) = place(text, span.start as usize);
+    error.excerpt = excerpt(text, error.line, error.column);
+    let hint = "send each file that is imported, with its path as it is imported, and packages as npm packs them";
+    hint.clone_into(&mut error.hint);
+    error
 }
 
 /// Checks JSON.
@@ -107,7 +138,7 @@ pub(crate) fn json(path: &str, text: &str) -> Result<(), SourceError> {
     Err(error)
 }
 
-fn functions(path: &str, found: Found) -> Result<Vec<Export>, SourceError> {
+fn functions(path: &str, found: exports::Found) -> Result<Vec<Export>, SourceError> {
     if found.exports.is_empty() && !found.others {
         let error = SourceError::new("NO_EXPORTS", path, "it exports no function to be called");
         let hint =

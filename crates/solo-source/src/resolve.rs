@@ -4,8 +4,19 @@
 //! Knows paths only, reads nothing, and leads nowhere but to files that were sent.
 
 /// What an import may leave out.
-const ENDINGS: [&str; 9] =
-    ["", ".js", ".mjs", ".ts", ".mts", ".json", "/index.js", "/index.mjs", "/index.ts"];
+const ENDINGS: [&str; 11] = [
+    "",
+    ".js",
+    ".mjs",
+    ".cjs",
+    ".ts",
+    ".mts",
+    ".json",
+    "/index.js",
+    "/index.mjs",
+    "/index.cjs",
+    "/index.ts",
+];
 
 /// What TypeScript names by what it would be compiled to.
 const COMPILED: [(&str, &str); 2] = [(".js", ".ts"), (".mjs", ".mts")];
@@ -29,7 +40,7 @@ pub fn why_missing(name: &str) -> &'static str {
     } else if name.starts_with("node:") || NODE.contains(&name) {
         "modules of node are not there; a service has the web's globals and the module `solo`"
     } else {
-        "packages are not there; only the module `solo` is there by itself"
+        "no package of this name was sent; only the module `solo` is there by itself"
     }
 }
 
@@ -53,12 +64,13 @@ const NODE: [&str; 16] = [
     "worker_threads",
 ];
 
-fn is_relative(name: &str) -> bool {
+/// Whether an import names a file by where it lies.
+pub fn is_relative(name: &str) -> bool {
     name.starts_with("./") || name.starts_with("../") || name == "." || name == ".."
 }
 
-/// `None`: it leads out of what was sent.
-fn join(directory: &str, name: &str) -> Option<String> {
+/// A path from a directory. `None`: it leads out of what was sent.
+pub fn join(directory: &str, name: &str) -> Option<String> {
     let mut parts: Vec<&str> = directory.split('/').filter(|part| !part.is_empty()).collect();
     for part in name.split('/') {
         match part {

@@ -120,10 +120,10 @@ fn what_is_imported_must_be_there() {
         ("'./nowhere'", "no such file"),
         ("'../main'", "no such file"),
         ("'./../../../etc/passwd'", "no such file"),
-        ("'lodash'", "packages"),
+        ("'lodash'", "no package"),
         ("'node:fs'", "node"),
         ("'fs'", "node"),
-        ("''", "packages"),
+        ("''", "no package"),
     ] {
         let error = with(missing).expect_err(missing);
         assert_eq!((error.reason, error.line, error.column), ("IMPORT_NOT_FOUND", 2, 8));
@@ -204,4 +204,183 @@ fn syntax_that_is_deep_is_read_or_refused() {
         let read = one("a.js", &text).map(drop);
         assert!(read.is_ok(), "{open}: {read:?}");
     }
+}
+
+#[test]
+fn commonjs_is_told_by_what_it_says() {
+    let text =
+        "const { a } = require('./a');\nexports.f = () => a;\nmodule.exports.g = 1;\nreturn;";
+    let files = vec![file("main.js", text), file("a.js", "module.exports = { a: 1, 'b-c': 2 };")];
+    let program = compile("main.js", files).expect("a service");
+    assert!(program.modules.iter().all(|module| module.is_commonjs));
+    let names: Vec<_> = program.exports.iter().map(|export| export.name.as_str()).collect();
+    assert_eq!(names, ["f", "g"]);
+    let program = one("a.cjs", "module.exports = { a, b: () => 1 }").expect("a service");
+    assert_eq!((program.exports.len(), program.modules[0].is_commonjs), (2, true));
+    // What says neither is a module, and so is what says both.
+    for text in ["await 1; export const f = () => 1;", "export const f = () => require('x');"] {
+        assert!(!one("a.js", text).expect("a service").modules[0].is_commonjs);
+    }
+    assert_eq!(refused("a.js", "const f = 1;").reason, "NO_EXPORTS");
+    assert_eq!(refused("a.mjs", "with (a) { exports.f = 1; }").reason, "SYNTAX_ERROR");
+}
+
+/// A package as npm packs it.
+fn tarball(files: &[(&str, &str)]) -> Vec<u8> {
+    let gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let mut archive = tar::Builder::new(gz);
+    for (path, content) in files {
+        let mut header = tar::Header::new_gnu();
+        header.set_size(content.len() as u64);
+        let path = format!("package/{path}");
+        // As hostile archives have it, not as the library would write it.
+        header.as_old_mut().name[..path.len()].copy_from_slice(path.as_bytes());
+        header.set_cksum();
+        archive.append(&header, content.as_bytes()).expect("it fits");
+    }
+    archive.into_inner().and_then(flate2::write::GzEncoder::finish).expect("it fits")
+}
+
+fn with_package(text: &str, files: &[(&str, &str)]) -> Result<Program, SourceError> {
+    let package = File { path: "some.tgz".to_owned(), content: tarball(files) };
+    compile("main.js", vec![file("main.js", text), package])
+}
+
+#[test]
+fn packages_are_found_by_their_manifests() {
+    let resolved = |import: &str, manifest: &str| {
+        let text = format!("import {import:?};\nexport const f = () => 1;");
+        let manifest = format!("{{\"name\": \"@a/p\", {manifest}}}");
+        let others =
+            ["index.js", "lib/main.js", "lib/esm.mjs", "lib/browser.js", "lib/node.js", "x/y.js"];
+        let mut files: Vec<_> = others.iter().map(|path| (*path, "module.exports = 1;")).collect();
+        files[2].1 = "export default 1;";
+        files.push(("package.json", &manifest));
+        files.push(("README.md", "not kept"));
+        let program = with_package(&text, &files)?;
+        let path = program.modules.last().map(|module| module.path.clone()).unwrap_or_default();
+        Ok::<_, SourceError>(path.replacen("node_modules/@a/p/", "", 1))
+    };
+    for (import, manifest, expected) in [
+        ("@a/p", r#""version": "1""#, "index.js"),
+        ("@a/p", r#""main": "lib/main""#, "lib/main.js"),
+        ("@a/p", r#""main": "./lib/main.js", "module": "lib/esm.mjs""#, "lib/esm.mjs"),
+        ("@a/p/x/y", r#""main": 7"#, "x/y.js"),
+        ("@a/p", r#""exports": "./lib/main.js""#, "lib/main.js"),
+        (
+            "@a/p",
+            r#""exports": {"node": "./lib/node.js", "default": "./lib/main.js"}"#,
+            "lib/main.js",
+        ),
+        (
+            "@a/p",
+            r#""exports": {".": {"import": "./lib/esm.mjs", "require": "./lib/main.js"}}"#,
+            "lib/esm.mjs",
+        ),
+        (
+            "@a/p",
+            r#""exports": {".": [{"browser": "./lib/browser.js"}, "./lib/main.js"]}"#,
+            "lib/browser.js",
+        ),
+        ("@a/p/b/y", r#""exports": {"./b/*": "./x/*.js", "./b/no": null}"#, "x/y.js"),
+    ] {
+        assert_eq!(resolved(import, manifest).as_deref(), Ok(expected), "{import} {manifest}");
+    }
+    for (import, manifest) in [
+        ("@a/p/lib/main.js", r#""exports": "./index.js""#),
+        ("@a/p/no", r#""exports": {"./*": "./x/*.js", "./no": null}"#),
+        ("@a/p", r#""exports": "../../main.js""#),
+        ("@a/p", r#""exports": "./nowhere.js""#),
+        ("@a/q", r#""main": "index.js""#),
+        ("@a", r#""main": "index.js""#),
+    ] {
+        let error = resolved(import, manifest).expect_err(import);
+        assert_eq!(error.reason, "IMPORT_NOT_FOUND", "{import} {manifest}");
+    }
+}
+
+#[test]
+fn of_packages_only_what_is_imported_is_kept() {
+    let files = [
+        ("package.json", r##"{"name": "p", "main": "a.js", "imports": {"#own": "./b.js"}}"##),
+        (
+            "a.js",
+            "require('#own'); require('./c'); require('nowhere'); import('./d.js'); exports.a = 1;",
+        ),
+        ("b.js", ""),
+        ("c/index.js", "require('../data.json')"),
+        ("d.js", "export const d = require;"),
+        ("data.json", "{}"),
+        ("unused.js", "this is no code"),
+        ("types.d.ts", "declare const a: 1;"),
+    ];
+    let program =
+        with_package("import p from 'p'; export const f = () => p;", &files).expect("a service");
+    let mut paths: Vec<_> = program.modules.iter().map(|module| module.path.as_str()).collect();
+    paths.sort_unstable();
+    let expected = [
+        "main.js",
+        "node_modules/p/a.js",
+        "node_modules/p/b.js",
+        "node_modules/p/c/index.js",
+        "node_modules/p/d.js",
+        "node_modules/p/data.json",
+    ];
+    assert_eq!(paths, expected);
+    let module =
+        |path: &str| program.modules.iter().find(|module| module.path == path).expect("there");
+    let pair = |from: &str, to: &str| (from.to_owned(), to.to_owned());
+    assert_eq!(module("main.js").imports, [pair("p", "node_modules/p/a.js")]);
+    assert_eq!(module("node_modules/p/a.js").imports, [pair("#own", "node_modules/p/b.js")]);
+    assert!(!module("node_modules/p/d.js").is_commonjs);
+    // The nearest is meant, as npm installs them.
+    let files = [
+        ("main.js", "import 'p'; export const f = () => 1;"),
+        ("node_modules/p/index.js", "require('q')"),
+        ("node_modules/q/index.js", "'outer'"),
+        ("node_modules/p/node_modules/q/index.js", "'inner'"),
+    ];
+    let files = files.iter().map(|(path, text)| file(path, text)).collect();
+    let program = compile("main.js", files).expect("a service");
+    assert!(program.modules.iter().any(|module| module.text == "'inner'"));
+    assert!(!program.modules.iter().any(|module| module.text == "'outer'"));
+}
+
+#[test]
+fn hostile_tarballs_are_refused() {
+    let refused = |content: Vec<u8>| {
+        let package = File { path: "x.tgz".to_owned(), content };
+        let main = file("main.js", "export const f = () => 1;");
+        compile("main.js", vec![main, package]).expect_err("refused")
+    };
+    let whole = tarball(&[("package.json", r#"{"name": "p"}"#), ("a.js", "")]);
+    assert_eq!(refused(b"no tarball".to_vec()).reason, "BAD_PACKAGE");
+    assert_eq!(refused(whole[..whole.len() / 2].to_vec()).reason, "BAD_PACKAGE");
+    assert_eq!(refused(tarball(&[("a.js", "")])).reason, "BAD_PACKAGE");
+    for name in ["..", "../x", "a/b", ".hidden", "/etc", "", "@a", "@/b", "a\\b"] {
+        let manifest = format!("{{\"name\": \"{name}\"}}");
+        assert_eq!(
+            refused(tarball(&[("package.json", &manifest)])).reason,
+            "BAD_PACKAGE",
+            "{name}"
+        );
+    }
+    let manifest = ("package.json", r#"{"name": "p"}"#);
+    for path in ["../../main.js", "x/../../../a.js", "a\\b.js", "/abs.js"] {
+        assert_eq!(refused(tarball(&[manifest, (path, "")])).reason, "BAD_PATH", "{path}");
+    }
+    let large = "x".repeat(TEXT_BYTES_MAX + 1);
+    assert_eq!(refused(tarball(&[manifest, ("a.js", &large)])).reason, "TOO_LARGE");
+    // A bomb: little to send, much to read.
+    let mut gz = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    let mut header = tar::Header::new_gnu();
+    header.set_path("package/x.bin").expect("a path");
+    header.set_size(257 << 20);
+    header.set_cksum();
+    std::io::Write::write_all(&mut gz, header.as_bytes()).expect("written");
+    std::io::copy(&mut std::io::Read::take(std::io::repeat(0), 257 << 20), &mut gz)
+        .expect("written");
+    let bomb = gz.finish().expect("written");
+    assert!(bomb.len() < 2 << 20);
+    assert_eq!(refused(bomb).reason, "BAD_PACKAGE");
 }

@@ -4,13 +4,12 @@ use std::cell::RefCell;
 
 use rquickjs::function::Args;
 use rquickjs::{
-    CatchResultExt, Context, Ctx, Function, Module as JsModule, Object, Persistent, Runtime,
-    TypedArray, Value,
+    CatchResultExt, Context, Ctx, Function, Object, Persistent, Runtime, TypedArray, Value,
 };
 
 use crate::errors::{self, Place};
 use crate::exports::solo::runtime::source::{Down, Failure, Loaded, Module, Stage};
-use crate::{host, modules, turns};
+use crate::{host, modules, rejections, turns};
 
 /// Of the engine's own stack, which lies in the memory of the component (1 MiB of it). Recursion without end is a
 /// RangeError before it is the trap of a stack that is used up.
@@ -27,6 +26,7 @@ const PRELUDE: &str = concat!(
     include_str!("prelude/events.js"),
     include_str!("prelude/url.js"),
     include_str!("prelude/misc.js"),
+    include_str!("prelude/commonjs.js"),
     include_str!("prelude/inside.js"),
     "\n})"
 );
@@ -35,7 +35,11 @@ const PRELUDE: &str = concat!(
 const CONVENTIONS: [&str; 6] =
     ["init", "handle", "onDown", "terminate", "exportState", "importState"];
 
-thread_local!(static ENGINE: RefCell<Option<Engine>> = const { RefCell::new(None) });
+thread_local! {
+    static ENGINE: RefCell<Option<Engine>> = const { RefCell::new(None) };
+    /// Asked for while the engine is at work.
+    static NAMES_OF: RefCell<Option<Persistent<Function<'static>>>> = const { RefCell::new(None) };
+}
 
 /// The engine of this instance.
 pub(crate) struct Engine {
@@ -53,12 +57,15 @@ pub(crate) fn prepare() {
     let runtime = Runtime::new().expect("an engine");
     runtime.set_max_stack_size(STACK_BYTES);
     runtime.set_loader(modules::Files, modules::Files);
+    runtime.set_host_promise_rejection_tracker(Some(Box::new(rejections::track)));
     let context = Context::full(&runtime).expect("a context");
     let inside = context.with(|ctx| {
         let make = || -> rquickjs::Result<_> {
             let prelude: Function = ctx.eval(PRELUDE)?;
             let inside: Object = prelude.call((host::functions(&ctx)?,))?;
             modules::prepare(&ctx)?;
+            let names_of = Persistent::save(&ctx, inside.get::<_, Function>("namesOf")?);
+            NAMES_OF.with(|place| place.replace(Some(names_of)));
             Ok(Persistent::save(&ctx, inside))
         };
         make().catch(&ctx).unwrap_or_else(|error| panic!("the prelude failed: {error}"))
@@ -80,15 +87,15 @@ impl Engine {
     pub(crate) fn load(&mut self, entry: &str, sources: Vec<Module>) -> Result<Loaded, Failure> {
         host::begin();
         modules::put(sources);
-        let Some(text) = modules::text(entry) else {
+        if !modules::is_there(entry) {
             return Err(errors::missing(entry));
-        };
+        }
         let inside = self.inside.clone();
         let (service, loaded) = self.context.with(|ctx| {
             let inside =
                 inside.restore(&ctx).map_err(|error| errors::of(&ctx, error, Stage::Load))?;
             seed(&ctx, &inside)?;
-            let declared = JsModule::declare(ctx.clone(), entry, text);
+            let declared = modules::declare(&ctx, entry);
             let declared =
                 declared.map_err(|error| errors::of(&ctx, error, Stage::Syntax).at_file(entry))?;
             let of = |error| errors::of(&ctx, error, Stage::Load);
@@ -96,6 +103,7 @@ impl Engine {
             turns::settle(&ctx, &inside, running.into_value(), Stage::Load)?;
             let service = module.namespace().map_err(of)?;
             let loaded = describe(&service).map_err(of)?;
+            rejections::report(&ctx, &inside).map_err(of)?;
             Ok((Persistent::save(&ctx, service), loaded))
         })?;
         self.service = Some(service);
@@ -181,6 +189,7 @@ impl Engine {
             };
             let started = started().map_err(of)?;
             let value = turns::settle(&ctx, &inside, started, stage)?;
+            rejections::report(&ctx, &inside).map_err(of)?;
             turns::arm(&ctx, &inside).map_err(of)?;
             Answer::of(value).map_err(of)
         })
@@ -218,6 +227,13 @@ impl Answer {
             Self::Nothing => None,
         }
     }
+}
+
+/// Runs a script of CommonJS, and answers a module of the language that has its exports.
+pub(crate) fn names_of(ctx: &Ctx<'_>, path: &str) -> rquickjs::Result<String> {
+    let function = NAMES_OF.with(|place| place.borrow().clone());
+    let function = function.ok_or(rquickjs::Error::Unknown)?.restore(ctx)?;
+    function.call((path,))
 }
 
 /// Gives this instance random numbers of its own.

@@ -8,12 +8,12 @@ use rquickjs::{Ctx, Error, Exception, Object, Result, TypedArray};
 use crate::solo::service::log::{Level, log as write_log};
 use crate::solo::service::messaging::{MessageError, ServiceRef, lookup, self_id};
 use crate::solo::service::{context, functions as by_name, secrets, timers};
-use crate::urls;
 use crate::wasi::clocks::{monotonic_clock, wall_clock};
 use crate::wasi::config::store as config;
 use crate::wasi::keyvalue::atomics::increment;
 use crate::wasi::keyvalue::store::{Bucket, Error as StoreError, open};
 use crate::wasi::random::random::get_random_bytes;
+use crate::{modules, urls};
 
 /// What the cell hands back to `tick`.
 const TICK: &[u8] = b"tick";
@@ -135,6 +135,11 @@ pub(crate) fn functions<'js>(ctx: &Ctx<'js>) -> Result<Object<'js>> {
     values(&host)?;
     text(&host)?;
     urls::functions(&host)?;
+    host.set("required", Func::from(modules::required))?;
+    host.set("form", Func::from(modules::form))?;
+    host.set("text", Func::from(modules::text))?;
+    host.set("script", Func::from(modules::script))?;
+    host.set("namespace", Func::from(modules::namespace))?;
     Ok(host)
 }
 

@@ -8,6 +8,7 @@ mod engine;
 mod errors;
 mod host;
 mod modules;
+mod rejections;
 // The rules of the check before a start are those of the start.
 #[path = "../../../crates/solo-source/src/resolve.rs"]
 mod resolve;

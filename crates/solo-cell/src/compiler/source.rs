@@ -48,6 +48,8 @@ pub(super) fn compile(files: SourceFiles) -> Result<(Description, Vec<u8>), Reje
             text: module.text,
             original: original.unwrap_or_default(),
             map: module.map.unwrap_or_default(),
+            is_commonjs: module.is_commonjs,
+            imports: module.imports.into_iter().map(import).collect(),
         }
     };
     let compiled = wire::SourceProgram {
@@ -59,6 +61,10 @@ pub(super) fn compile(files: SourceFiles) -> Result<(Description, Vec<u8>), Reje
     let description =
         Description { kind: Kind::Source, core_module: false, exports, imports: Vec::new() };
     Ok((description, compiled.encode_to_vec()))
+}
+
+fn import((name, path): (String, String)) -> wire::SourceImport {
+    wire::SourceImport { name, path }
 }
 
 /// TypeScript, whose original is kept beside what is run.

@@ -4,9 +4,10 @@
 //! HTTP requests without a grant are answered with an error at the call.
 
 /// Solo's own interfaces, at 0.1.
-const SOLO: [&str; 6] = [
+const SOLO: [&str; 7] = [
     "solo:service/messaging",
     "solo:service/context",
+    "solo:service/functions",
     "solo:service/log",
     "solo:service/timers",
     "solo:service/children",

@@ -14,7 +14,7 @@ use solo_api::{Client, v1};
 use solo_types::bounds;
 
 use super::context::{Context, DEPLOY_DEADLINE, answer};
-use super::{Failure, values};
+use super::{Failure, package, values};
 use crate::output::Spinner;
 
 /// Code up to this size travels in the request; half of what the API takes, so that there is room
@@ -42,8 +42,9 @@ pub(crate) struct CodeFlags {
     /// Form of the code [default: by the ending of FILE for source text, else by its first bytes]
     #[arg(long, value_name = "FORMAT")]
     format: Option<FormatName>,
-    /// File that source text imports: a path below the directory of FILE, or a package (can be repeated)
-    #[arg(long, value_name = "FILE", requires = "file")]
+    /// What source text imports: a file below the directory of FILE, a package as npm packs it (.tgz), the directory of a
+    /// package, or of packages (node_modules); can be repeated
+    #[arg(long, value_name = "PATH", requires = "file")]
     include: Vec<PathBuf>,
 }
 
@@ -124,6 +125,10 @@ fn source_files(entry: &Path, include: &[PathBuf]) -> Result<v1::SourceFiles, Fa
     };
     let mut files = Vec::new();
     for file in std::iter::once(entry).chain(include.iter().map(PathBuf::as_path)) {
+        if file.is_dir() {
+            files.extend(package::packages(file)?);
+            continue;
+        }
         let content = read(file, bounds::INLINE_CODE_BYTES_MAX as u64)?;
         files.push(v1::SourceFile { path: path_of(file)?, content });
     }

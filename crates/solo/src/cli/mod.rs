@@ -23,6 +23,7 @@ mod failure;
 mod maps;
 mod mounts;
 mod node;
+mod package;
 mod program;
 mod public;
 mod secret;

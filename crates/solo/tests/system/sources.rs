@@ -398,7 +398,7 @@ async fn text_cannot_reach_beyond_itself() {
     // It may break itself, at its start or later.
     let _ = client.deploy(source("hostile", &[("a.js", hostile)])).await;
     let own = r#"
-        export const reach = () => [typeof require, typeof process, typeof std, typeof os, typeof Deno, typeof WebAssembly,
+        export const reach = () => [typeof require, typeof std, typeof os, typeof Deno, typeof WebAssembly,
             typeof globalThis[Symbol.for("solo")], typeof bjson, typeof scriptArgs];
         export const make = () => new Function("return typeof require + typeof globalThis.bjson")();
         export const evaluate = () => (0, eval)("1 + 1");
@@ -486,4 +486,114 @@ async fn a_language_that_is_missing_is_told() {
         assert_eq!(client.names().await, ["adder"]);
     }
     assert_eq!(client.json_call("adder", "add", "[1, 2]").await.as_deref(), Ok("3"));
+}
+
+/// CommonJS, of the sender's own; what is in it that does not exist is found out when it runs.
+#[tokio::test]
+async fn scripts_of_commonjs_run() {
+    let solo = Solo::start().await;
+    let client = solo.answering().await;
+    let main = "const { word } = require('./lib'), data = require('./data.json'), own = require('./esm.mjs');\n\
+        exports.f = () => [word, data.a, own.b, own.default, __filename, typeof module.exports.f, this === undefined];\n\
+        exports.g = () => require('./nowhere');\n\
+        exports.h = () => { throw new Error('here'); };\n\
+        exports.stray = () => { Promise.reject(new Error('nobody waits')); const p = Promise.reject(1); p.catch(() => 0); };";
+    let files = [
+        ("main.js", main),
+        (
+            "lib/index.js",
+            "const main = require('../main.js'); exports.word = 'a'; exports.early = typeof main.f;",
+        ),
+        ("data.json", "{\"a\": 2}"),
+        (
+            "esm.mjs",
+            "import lib, { word } from './lib/index.js'; export const b = word + lib.early; export default 3;",
+        ),
+    ];
+    client.deploy(source("scripts", &files)).await.expect("deployed");
+    let expected = json!(["a", 2, "aundefined", 3, "main.js", "function", false]);
+    assert_eq!(call(&client, "scripts", "f", json!([])).await, expected);
+    let problem = client.json_call("scripts", "g", "[]").await.expect_err("it is not there");
+    assert!(problem.cause.contains("./nowhere"), "{problem:?}");
+    let problem = client.json_call("scripts", "h", "[]").await.expect_err("it throws");
+    assert_eq!((detail(&problem, "file"), detail(&problem, "line")), ("main.js", "4"));
+    call(&client, "scripts", "stray", json!([])).await;
+    let told = eventually("it is told", || async {
+        let lines = solo.json_lines(&["logs", "scripts"]);
+        let told = lines.iter().filter_map(|line| line["message"].as_str());
+        let told: Vec<_> =
+            told.filter(|text| text.contains("unhandled")).map(str::to_owned).collect();
+        (!told.is_empty()).then_some(told)
+    })
+    .await;
+    assert!(told.len() == 1 && told[0].contains("nobody waits"), "{told:?}");
+    // As the language has it: a name that is not exported is told when modules are linked.
+    let files = [
+        ("a.js", "import { no } from './b.cjs'; export const f = () => no;"),
+        ("b.cjs", "exports.yes = 1;"),
+    ];
+    let problem = client.deploy(source("wrong", &files)).await.expect_err("refused");
+    assert_eq!(problem.reason, "LOAD_FAILED", "{problem:?}");
+}
+
+/// Code that nobody here wrote: packages of npm, as npm installed them.
+#[tokio::test]
+async fn packages_of_others_run() {
+    let solo = Solo::start().await;
+    let repository = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let modules = format!("{repository}/examples/source/packages/node_modules");
+    assert!(std::path::Path::new(&modules).exists(), "packages are missing: run `make guests`");
+    let folder = solo.home().join("source");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let deploy = |name: &str, text: &str, included: &[&str]| {
+        let path = folder.join(format!("{name}.ts"));
+        std::fs::write(&path, text).expect("written");
+        let path = path.display().to_string();
+        let mut arguments =
+            vec!["deploy", name, &path, "--startup-timeout", "30s", "--max-memory", "128MiB"];
+        let included: Vec<String> =
+            included.iter().map(|name| format!("{modules}{name}")).collect();
+        arguments.extend(included.iter().flat_map(|path| ["--include", path]));
+        solo.json(&arguments);
+    };
+    let call =
+        |name: &str, arguments: &[&str]| solo.json(&[&["call", name, "f"], arguments].concat());
+
+    let text = "import _, { chunk } from 'lodash'; import debounce from 'lodash/debounce';\n\
+        export const f = (n: number[]) => [_.groupBy(n, Math.floor), chunk(n, 2), _.template('<%= a %>!')({ a: 1 }), typeof debounce];";
+    deploy("lodash", text, &["/lodash"]);
+    let expected = json!([{"1": [1.2, 1.4], "2": [2.1]}, [[1.2, 1.4], [2.1]], "1!", "function"]);
+    assert_eq!(call("lodash", &["[1.2, 1.4, 2.1]"]), expected);
+
+    let text = "import { z } from 'zod';\n\
+        const Person = z.object({ name: z.string().min(2), age: z.number().int().optional() });\n\
+        export const f = (person: unknown) => { const parsed = Person.safeParse(person); return parsed.success ? parsed.data : parsed.error.issues.map((i) => [i.path, i.code]); };";
+    deploy("zod", text, &["/zod"]);
+    assert_eq!(call("zod", &[r#"{"name": "Ada", "other": 1}"#]), json!({"name": "Ada"}));
+    let issues = json!([[["name"], "too_small"], [["age"], "invalid_type"]]);
+    assert_eq!(call("zod", &[r#"{"name": "A", "age": "x"}"#]), issues);
+
+    let text = "import { addDays, formatDistance, format } from 'date-fns'; import { de } from 'date-fns/locale';\n\
+        export const f = (day: string) => [format(addDays(new Date(day), 30), 'yyyy-MM-dd'), formatDistance(0, 86400000 * 3, { locale: de })];";
+    deploy("date-fns", text, &["/date-fns"]);
+    assert_eq!(call("date-fns", &["\"2024-02-01T12:00:00Z\""]), json!(["2024-03-02", "3 Tage"]));
+
+    let text =
+        "import { marked } from 'marked'; export const f = (text: string) => marked.parse(text);";
+    deploy("marked", text, &["/marked"]);
+    let html = call("marked", &["\"# One\\n\\n- **two** `three`\""]);
+    assert_eq!(
+        html,
+        "<h1>One</h1>\n<ul>\n<li><strong>two</strong> <code>three</code></li>\n</ul>\n"
+    );
+
+    // All that lies there: what mathjs needs it finds among it.
+    let text = "import { create, all } from 'mathjs'; const math = create(all, { number: 'BigNumber', precision: 40 });\n\
+        export const f = (text: string) => math.format(math.evaluate(text));\n\
+        export const g = (text: string) => math.derivative(text, 'x').toString();";
+    deploy("mathjs", text, &[""]);
+    assert_eq!(call("mathjs", &["\"sqrt(2)\""]), "1.41421356237309504880168872420969807857");
+    assert_eq!(solo.json(&["call", "mathjs", "g", "\"x^2 + sin(x)\""]), "2 * x + cos(x)");
+    let (_, problem) = solo.refused(&["call", "mathjs", "f", "\"1 +\""]);
+    assert_eq!(problem["reason"], "EXCEPTION", "{problem}");
 }

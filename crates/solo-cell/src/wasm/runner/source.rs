@@ -45,7 +45,16 @@ impl SourceGuest {
         let modules: Vec<GuestModule> = program
             .modules
             .iter()
-            .map(|module| GuestModule { path: module.path.clone(), text: module.text.clone() })
+            .map(|module| GuestModule {
+                path: module.path.clone(),
+                text: module.text.clone(),
+                legacy: module.is_commonjs,
+                imports: module
+                    .imports
+                    .iter()
+                    .map(|import| (import.name.clone(), import.path.clone()))
+                    .collect(),
+            })
             .collect();
         let exports = bindings.solo_runtime_source();
         let loaded =
