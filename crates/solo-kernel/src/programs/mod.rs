@@ -52,7 +52,7 @@ const ADOPT_TIMEOUT: Duration = Duration::from_secs(2);
 #[derive(Debug, Default)]
 struct Sandbox {
     /// Its cell, once it is sealed. Held while it is being made.
-    cell: tokio::sync::Mutex<Option<String>>,
+    cell: Arc<tokio::sync::Mutex<Option<String>>>,
     /// The same, to be looked at.
     shown: Mutex<Option<String>>,
 }
@@ -186,9 +186,15 @@ impl Programs {
     /// # Errors
     /// `SANDBOX_REFUSED`: the machine does not give what it takes; `SANDBOX_LOST`; `CELL_DOWN`.
     pub(crate) async fn provide(&self, wish: Wish<'_>) -> Result<(), Problem> {
-        let sandbox =
-            Arc::clone(self.sandboxes.lock().entry(wish.instance.to_owned()).or_default());
-        let mut cell = sandbox.cell.lock().await;
+        let (sandbox, mut cell) = loop {
+            let sandbox =
+                Arc::clone(self.sandboxes.lock().entry(wish.instance.to_owned()).or_default());
+            let cell = Arc::clone(&sandbox.cell).lock_owned().await;
+            // One that was ended meanwhile is nobody's: what is made for it would never be ended.
+            if self.is_current(wish.instance, &sandbox) {
+                break (sandbox, cell);
+            }
+        };
         if cell.as_ref().is_some_and(|cell| self.heart.pid(cell).is_some()) {
             return Ok(());
         }
@@ -249,8 +255,15 @@ impl Programs {
                 break cell;
             }
         };
-        self.heart.spawn(&cell, CellKind::Process, None).await.map_err(not_spawned)?;
+        // Before it is asked for: who gives up while the heart starts it leaves one that is to be ended.
         let taken = Taken { programs: self, cell: Some(cell.clone()) };
+        if let Err(error) = self.heart.spawn(&cell, CellKind::Process, None).await {
+            if matches!(error, HeartError::SpawnFailed { .. }) {
+                // There is none.
+                taken.keep();
+            }
+            return Err(not_spawned(error));
+        }
         let (control, heart) = (self.home.cell_socket(&cell), self.heart.clone());
         let settings = self.settings.clone();
         blocking(move || {
@@ -272,13 +285,25 @@ impl Programs {
 
     /// False: there is none.
     async fn end_sandbox(&self, instance: &str) -> bool {
-        let Some(sandbox) = self.sandboxes.lock().remove(instance) else { return false };
-        // Whoever is making it learns that it is not wanted when it has an owner no more.
-        let cell = sandbox.cell.lock().await.take();
-        if let Some(cell) = cell {
-            self.end(&cell).await;
+        let Some(sandbox) = self.sandboxes.lock().get(instance).map(Arc::clone) else {
+            return false;
+        };
+        // Whoever is making it is waited for. It stays in the table until it is ended: who gives up here leaves
+        // it to who comes next.
+        let mut cell = sandbox.cell.lock().await;
+        if let Some(name) = cell.as_ref() {
+            self.end(name).await;
+        }
+        *cell = None;
+        if self.is_current(instance, &sandbox) {
+            self.sandboxes.lock().remove(instance);
         }
         true
+    }
+
+    /// Whether this is what the table has of an instance.
+    fn is_current(&self, instance: &str, sandbox: &Arc<Sandbox>) -> bool {
+        self.sandboxes.lock().get(instance).is_some_and(|current| Arc::ptr_eq(current, sandbox))
     }
 
     /// Ends all sandboxes of a service that is over.
@@ -315,7 +340,8 @@ impl Programs {
             match sealed {
                 Some(sealed) => {
                     let shown = Mutex::new(Some(cell.clone()));
-                    let sandbox = Sandbox { cell: tokio::sync::Mutex::new(Some(cell)), shown };
+                    let cell = Arc::new(tokio::sync::Mutex::new(Some(cell)));
+                    let sandbox = Sandbox { cell, shown };
                     self.sandboxes.lock().insert(sealed.instance, Arc::new(sandbox));
                 }
                 // What operators show may have changed since it was prepared.
