@@ -61,6 +61,7 @@ pub fn code_source(code: Option<v1::Code>) -> Result<Option<CodeSource>, Problem
     let file = match v1::CodeFormat::try_from(code.format) {
         Ok(v1::CodeFormat::Javascript) => Some("main.js"),
         Ok(v1::CodeFormat::Typescript) => Some("main.ts"),
+        Ok(v1::CodeFormat::Python) => Some("main.py"),
         _ => None,
     };
     let format = match v1::CodeFormat::try_from(code.format) {
@@ -68,7 +69,9 @@ pub fn code_source(code: Option<v1::Code>) -> Result<Option<CodeSource>, Problem
         Ok(v1::CodeFormat::Wasm) => "wasm",
         Ok(v1::CodeFormat::Wat) => "wat",
         Ok(v1::CodeFormat::Program) => PROGRAM_FORMAT,
-        Ok(v1::CodeFormat::Javascript | v1::CodeFormat::Typescript) => SOURCE_FORMAT,
+        Ok(v1::CodeFormat::Javascript | v1::CodeFormat::Typescript | v1::CodeFormat::Python) => {
+            SOURCE_FORMAT
+        }
         Err(_) => {
             return Err(Problem::invalid(
                 "INVALID_FORMAT",

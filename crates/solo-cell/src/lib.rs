@@ -10,5 +10,7 @@ pub mod compiler;
 mod describe;
 pub mod engine;
 mod reports;
+mod runtimes;
+mod sent;
 pub mod values;
 pub mod wasm;

@@ -168,6 +168,9 @@ impl Launcher {
             (CellKind::Wasm, None) | (CellKind::Process, _) => {}
             (CellKind::Compiler, _) => {
                 command.arg("--write").arg(home.new_work(cell, user)?);
+                if let Some(runtimes) = self.runtimes() {
+                    command.arg("--runtimes").arg(runtimes);
+                }
             }
         }
         self.name_layers(&mut command);

@@ -1,5 +1,6 @@
 //! `solo-snapshot NAME COMPONENT DIRECTORY`: starts the runtime of a language once, keeps its memory as it is
-//! then, and compiles it for this machine: `DIRECTORY/NAME-ENGINE.cwasm`.
+//! then, and compiles it for this machine: `DIRECTORY/NAME-ENGINE.cwasm`. `--started`: another tool has started
+//! it, and it is only compiled.
 //!
 //! A step of the build, not of Solo: it runs what the project built from its own sources, and nothing of a guest.
 //! The runtime may ask the machine for nothing while it is prepared: each import is a trap.
@@ -20,14 +21,19 @@ use state::Started;
 const PREPARE: &str = "prepare";
 
 fn main() -> anyhow::Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let mut arguments: Vec<String> = std::env::args().skip(1).collect();
+    let is_started = arguments.first().is_some_and(|argument| argument == "--started");
+    arguments.drain(..usize::from(is_started));
     let [name, component, directory] = arguments.as_slice() else {
-        bail!("usage: solo-snapshot NAME COMPONENT DIRECTORY");
+        bail!("usage: solo-snapshot [--started] NAME COMPONENT DIRECTORY");
     };
     let code = std::fs::read(component).with_context(|| format!("failed to read {component}"))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let engine = compile_engine().map_err(told)?;
-    let snapshot = runtime.block_on(snapshot(&engine, &code))?;
+    let snapshot = match is_started {
+        true => code,
+        false => runtime.block_on(snapshot(&engine, &code))?,
+    };
     let compiled = engine.precompile_component(&snapshot).map_err(told)?;
     let directory = Path::new(directory);
     std::fs::create_dir_all(directory)?;

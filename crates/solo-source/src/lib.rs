@@ -1,11 +1,14 @@
-//! Source text of a service, as an agent sends it, to what a runtime loads: JavaScript and TypeScript.
+//! Source text of a service, as an agent sends it, to what a runtime loads: JavaScript and TypeScript are read
+//! here, the files of Python collected.
 //!
 //! Reads hostile text, within bounds, and runs none of it. Types are taken out, not checked. Says where an error
 //! is in the sender's own lines.
 
+mod archive;
 mod exports;
 mod imports;
 mod packages;
+pub mod python;
 mod read;
 pub mod resolve;
 mod unpack;
@@ -13,8 +16,8 @@ mod unpack;
 use std::collections::{HashMap, HashSet, VecDeque};
 
 use packages::{Packages, is_in_package};
-pub use read::original;
 use read::{Read, Way};
+pub use read::{excerpt, original};
 
 /// One text.
 pub const TEXT_BYTES_MAX: usize = 8 << 20;
@@ -32,6 +35,32 @@ pub struct File {
     pub path: String,
     /// UTF-8, or it is refused.
     pub content: Vec<u8>,
+}
+
+/// What a service is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Language {
+    /// And TypeScript: one runtime runs both.
+    JavaScript,
+    /// CPython.
+    Python,
+}
+
+impl Language {
+    /// What the ending of the entry says. JavaScript where it says nothing, which is refused when it is read.
+    #[must_use]
+    pub fn of(entry: &str) -> Self {
+        if entry.ends_with(".py") { Self::Python } else { Self::JavaScript }
+    }
+
+    /// Its name, also that of its runtime.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::JavaScript => "javascript",
+            Self::Python => "python",
+        }
+    }
 }
 
 /// What a runtime loads.
@@ -76,7 +105,8 @@ pub struct Export {
 /// Why source text can be no service.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SourceError {
-    /// `SYNTAX_ERROR`, `NO_EXPORTS`, `IMPORT_NOT_FOUND`, `NOT_UTF8`, `TOO_LARGE`, `BAD_PATH`, `BAD_PACKAGE`, `UNSUPPORTED`.
+    /// `SYNTAX_ERROR`, `NO_EXPORTS`, `IMPORT_NOT_FOUND`, `NOT_UTF8`, `TOO_LARGE`, `BAD_PATH`, `BAD_PACKAGE`, `UNSUPPORTED`,
+    /// `LANGUAGE_MISSING`.
     pub reason: &'static str,
     /// One sentence.
     pub message: String,
@@ -93,7 +123,9 @@ pub struct SourceError {
 }
 
 impl SourceError {
-    fn new(reason: &'static str, file: &str, message: impl Into<String>) -> Self {
+    /// Of a file, or of none if that is empty.
+    #[must_use]
+    pub fn new(reason: &'static str, file: &str, message: impl Into<String>) -> Self {
         Self { reason, file: file.to_owned(), message: message.into(), ..Self::default() }
     }
 }
@@ -161,7 +193,8 @@ fn read_all(entry: &str, files: Vec<File>) -> Result<Program, SourceError> {
             }
             Kind::Other => {
                 let error = SourceError::new("UNSUPPORTED", &path, "its ending says no language");
-                let hint = "send .js, .mjs, .cjs, .ts, .mts and .json files, and packages as .tgz";
+                let hint = "send .js, .mjs, .cjs, .ts, .mts and .json files, and packages as .tgz; a service in \
+                     Python begins with a .py file";
                 return Err(SourceError { hint: hint.to_owned(), ..error });
             }
         };

@@ -178,7 +178,8 @@ fn place(text: &str, offset: usize) -> (u32, u32) {
 }
 
 /// The line and those around it, with their numbers, and a mark below the place.
-fn excerpt(text: &str, line: u32, column: u32) -> String {
+#[must_use]
+pub fn excerpt(text: &str, line: u32, column: u32) -> String {
     let index = (line as usize).saturating_sub(1);
     let width = (index + 2).to_string().len();
     let mut excerpt = String::new();

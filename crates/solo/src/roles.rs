@@ -315,7 +315,8 @@ fn run(role: Role) -> Result<(), String> {
             cell.run().map_err(told)
         }
         Role::Cell { kind: Kind::Compiler, id, socket, room, .. } => {
-            let options = solo_cell::compiler::CompilerOptions { cell: id, socket };
+            let runtimes = room.runtimes.clone();
+            let options = solo_cell::compiler::CompilerOptions { cell: id, socket, runtimes };
             let cell = solo_cell::compiler::CompilerCell::prepare(options).map_err(told)?;
             room.shut_in(Kind::Compiler)?;
             cell.run().map_err(told)

@@ -14,7 +14,7 @@ const RECIPE: &[&str] = &[
 ];
 
 /// Folders that hold what tools made, not what people wrote.
-const SKIPPED: &[&str] = &["node_modules", "target"];
+const SKIPPED: &[&str] = &["node_modules", "target", "__pycache__"];
 
 /// A digest of everything one output is made from.
 #[derive(Debug)]

@@ -8,10 +8,13 @@ use nix::sys::stat::{Mode, umask};
 
 use super::CompilerError;
 
-/// Address space. The largest component measured (12 MB, JavaScript engine included) needs less
+/// Memory of its own. The largest component measured (12 MB, JavaScript engine included) needs less
 /// than 1 GiB to compile; this leaves room for ten times that and ends a bomb before the machine
-/// feels it. It counts what is reserved, too: stacks of 64 MiB and the allocator's arenas.
-const ADDRESS_SPACE_BYTES: u64 = 6 << 30;
+/// feels it. It counts what can be written, too: stacks of 64 MiB and the allocator's arenas.
+const MEMORY_BYTES: u64 = 6 << 30;
+
+/// Address space: that, and what the memories of a runtime that reads source text reserve, 4 GiB each.
+const ADDRESS_SPACE_BYTES: u64 = 64 << 30;
 
 /// Open files: a handful, and one per connection of the kernel.
 const OPEN_FILES: u64 = 256;
@@ -29,6 +32,7 @@ pub(super) fn confine() -> Result<(), CompilerError> {
     for (what, resource, limit) in [
         // A core file would hold a tenant's code, and writing it would take as long as the bomb.
         ("core files", Resource::RLIMIT_CORE, 0),
+        ("memory", Resource::RLIMIT_DATA, MEMORY_BYTES),
         ("the address space", Resource::RLIMIT_AS, ADDRESS_SPACE_BYTES),
         ("open files", Resource::RLIMIT_NOFILE, OPEN_FILES),
         ("the size of files", Resource::RLIMIT_FSIZE, FILE_BYTES),

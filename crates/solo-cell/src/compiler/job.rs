@@ -10,6 +10,7 @@ use wasmtime::{Engine, Module, ResourcesRequired};
 use super::check::{Form, form, whole};
 use super::confine::FILE_BYTES;
 use super::output;
+use super::python::Readers;
 use super::rejection::{JobError, Reason, Rejection};
 use super::source;
 use super::text::to_binary;
@@ -31,11 +32,11 @@ pub(super) struct Job {
 }
 
 /// Does `job`. Blocks for as long as that takes.
-pub(super) fn run(engine: &Engine, job: &Job) -> Result<Description, JobError> {
+pub(super) fn run(engine: &Engine, readers: &Readers, job: &Job) -> Result<Description, JobError> {
     let code = read(&job.artifact)?;
     if let Some(files) = solo_api::unpack_source(&code) {
         drop(code);
-        let (description, compiled) = source::compile(files)?;
+        let (description, compiled) = source::compile(readers, files)?;
         return write(job, description, &compiled);
     }
     let code = match form(&code, job.form)? {

@@ -8,6 +8,7 @@ mod check;
 mod confine;
 mod job;
 mod output;
+mod python;
 mod rejection;
 mod server;
 mod source;
@@ -32,6 +33,8 @@ pub struct CompilerOptions {
     pub cell: String,
     /// Where it listens; at most 107 bytes. A stale socket there is replaced.
     pub socket: PathBuf,
+    /// Where the runtimes of languages are, `LANGUAGE-ENGINE.cwasm`; `None`: there are none.
+    pub runtimes: Option<PathBuf>,
 }
 
 /// Why a compiler cell could not start or go on.
@@ -87,6 +90,7 @@ pub fn run(options: CompilerOptions) -> Result<(), CompilerError> {
 pub struct CompilerCell {
     name: String,
     listener: StdUnixListener,
+    runtimes: Option<PathBuf>,
 }
 
 impl CompilerCell {
@@ -95,7 +99,8 @@ impl CompilerCell {
     /// # Errors
     /// As [`run`].
     pub fn prepare(options: CompilerOptions) -> Result<Self, CompilerError> {
-        Ok(Self { listener: listen(&options.socket)?, name: options.cell })
+        let CompilerOptions { cell: name, socket, runtimes } = options;
+        Ok(Self { listener: listen(&socket)?, name, runtimes })
     }
 
     /// Limits this process for good, then serves until it is killed.
@@ -121,7 +126,7 @@ pub fn serve(
 }
 
 fn serve_on(cell: CompilerCell, stop: impl Future<Output = ()>) -> Result<(), CompilerError> {
-    let service = server::Compiler::new(cell.name.clone())?;
+    let service = server::Compiler::new(cell.name.clone(), cell.runtimes)?;
     let service = CompilerServiceServer::new(service).max_decoding_message_size(REQUEST_BYTES_MAX);
     // One thread: it only waits. Jobs have threads of their own.
     let runtime = tokio::runtime::Builder::new_current_thread()

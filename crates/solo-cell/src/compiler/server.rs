@@ -16,6 +16,7 @@ use wasmtime::Engine;
 use super::CompilerError;
 use super::check::Form;
 use super::job::{self, Job};
+use super::python::Readers;
 use super::rejection::{JobError, Position, Rejection};
 use crate::describe::{Description, Export, Kind};
 use crate::engine::{compile_engine, engine_digest};
@@ -38,6 +39,7 @@ pub(super) struct Compiler {
     cell: String,
     incarnation: String,
     engine: Engine,
+    readers: Arc<Readers>,
     digest: String,
     /// All processors, for the job and the functions that it compiles in parallel.
     threads: rayon::ThreadPool,
@@ -47,7 +49,7 @@ pub(super) struct Compiler {
 
 impl Compiler {
     /// Makes the engine and the threads.
-    pub(super) fn new(cell: String) -> Result<Self, CompilerError> {
+    pub(super) fn new(cell: String, runtimes: Option<PathBuf>) -> Result<Self, CompilerError> {
         let engine =
             compile_engine().map_err(|error| CompilerError::Engine(format!("{error:#}")))?;
         let threads = rayon::ThreadPoolBuilder::new()
@@ -60,6 +62,7 @@ impl Compiler {
             cell,
             incarnation: format!("{:016x}", getrandom::u64().map_err(CompilerError::Random)?),
             digest: engine_digest(&engine),
+            readers: Arc::new(Readers::new(engine.clone(), runtimes)),
             engine,
             threads,
             places: Arc::new(Semaphore::new(JOBS_MAX)),
@@ -93,13 +96,13 @@ impl CompilerService for Compiler {
             .map_err(|_| Status::unavailable("the job before this one does not end"))?
             .map_err(|_| Status::unavailable("the compiler ends"))?;
         let (answer, answered) = oneshot::channel();
-        let engine = self.engine.clone();
+        let (engine, readers) = (self.engine.clone(), Arc::clone(&self.readers));
         // The job owns its place and its turn: it goes on when the caller has left, and until it
         // ends, in whatever way, no other begins.
         self.threads.spawn(move || {
             let _held = (place, turn);
             let started = Instant::now();
-            let outcome = job::run(&engine, &job);
+            let outcome = job::run(&engine, &readers, &job);
             tracing::info!(
                 artifact = %job.artifact.display(),
                 compiled = outcome.is_ok(),

@@ -3,6 +3,7 @@
 //! Maps the files that the compiler cell wrote, links them against the host functions and finds
 //! their exports. It compiles nothing and takes nothing from a guest.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
@@ -10,7 +11,7 @@ use std::sync::{Arc, Weak};
 use parking_lot::Mutex;
 use solo_types::ServiceKind;
 use wasmtime::component::types::{ComponentFunc, ComponentItem};
-use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
+use wasmtime::component::{Component, ComponentExportIndex, InstancePre, Linker};
 use wasmtime::{Engine, FuncType, Module};
 use wasmtime_wasi::p2::bindings::CommandPre;
 
@@ -18,14 +19,11 @@ use super::failure::{Failure, Reason};
 use super::host::{self, ComponentState, CoreState, DownIndices, HandlerIndices, SourceIndices};
 use super::source::Source;
 use crate::clean::clean;
-use crate::engine::engine_digest;
+use crate::runtimes::{self, RuntimeError};
 
 /// Artifacts that stay loaded without a user: a service that is deployed again, or restarted by an
 /// update, finds its code mapped.
 const UNUSED_MAX: usize = 16;
-
-/// Languages that a runtime may be there for.
-const LANGUAGES: [&str; 1] = ["javascript"];
 
 /// Exports that start a module; the cell calls them, not a caller.
 const STARTERS: [&str; 2] = ["_start", "_initialize"];
@@ -105,7 +103,7 @@ pub(crate) struct Runtime {
 /// All loaded artifacts.
 pub(crate) struct Artifacts {
     engine: Engine,
-    components: wasmtime::component::Linker<ComponentState>,
+    components: Linker<ComponentState>,
     modules: wasmtime::Linker<CoreState>,
     /// Where the runtimes of languages are; none: nowhere.
     runtimes: Option<PathBuf>,
@@ -178,12 +176,15 @@ impl Artifacts {
     }
 
     fn link(&self, component: &Component) -> wasmtime::Result<InstancePre<ComponentState>> {
+        self.linker(component)?.instantiate_pre(component)
+    }
+
+    /// What a component may import, with the drafts that it imports.
+    fn linker(&self, component: &Component) -> wasmtime::Result<Cow<'_, Linker<ComponentState>>> {
         let ty = component.component_type();
         let is_draft = |name: &&str| host::is_config(name) || host::is_keyvalue(name);
         let mut drafts = ty.imports(&self.engine).map(|(name, _)| name).filter(is_draft);
-        let Some(draft) = drafts.next() else {
-            return self.components.instantiate_pre(component);
-        };
+        let Some(draft) = drafts.next() else { return Ok(Cow::Borrowed(&self.components)) };
         let mut linker = self.components.clone();
         for draft in std::iter::once(draft).chain(drafts) {
             if host::is_config(draft) {
@@ -192,7 +193,7 @@ impl Artifacts {
                 host::link_keyvalue(&mut linker, draft)?;
             }
         }
-        linker.instantiate_pre(component)
+        Ok(Cow::Owned(linker))
     }
 
     /// Source text, and the runtime of its language. One write of the compiler cell reaches this cell whole.
@@ -214,30 +215,21 @@ impl Artifacts {
         Ok(Artifact::Source { source, runtime })
     }
 
-    #[expect(unsafe_code, reason = "compiled code can only be mapped on trust")]
     fn runtime(&self, language: &str) -> Result<Runtime, Failure> {
-        let missing = |why: String| {
-            let message = format!("nothing here runs {language}: {why}");
-            Failure::new(Reason::LanguageMissing, message)
-        };
-        // The name comes out of a file that was written over hostile text.
-        let Some(known) = LANGUAGES.into_iter().find(|known| *known == language) else {
-            return Err(missing("it is no language that Solo knows".to_owned()));
-        };
-        let Some(directory) = &self.runtimes else {
-            return Err(missing("its runtime was not built".to_owned()));
-        };
-        let name = format!("{known}-{}.cwasm", engine_digest(&self.engine));
-        let path = directory.join(&name);
-        if !path.exists() {
-            return Err(missing(format!("there is no {name} among the runtimes of this machine")));
-        }
-        // SAFETY: the operator's own file, beside the program and made by its build with the same engine: no
-        // guest and no compiler cell can write there.
-        let component = unsafe { Component::deserialize_file(&self.engine, &path) };
-        let component = component.map_err(|error| unusable(&path, &error))?;
-        let pre = self.link(&component).map_err(|error| unknown_import(&error))?;
-        let indices = SourceIndices::new(&pre).map_err(|error| unusable(&path, &error))?;
+        let component = runtimes::map(&self.engine, self.runtimes.as_deref(), language);
+        let component = component.map_err(|error| match &error {
+            RuntimeError::Missing { .. } => {
+                Failure::new(Reason::LanguageMissing, error.to_string())
+            }
+            RuntimeError::Unusable { .. } => {
+                Failure::new(Reason::ArtifactUnusable, error.to_string())
+            }
+        })?;
+        let unknown = |error: wasmtime::Error| unknown_import(&error);
+        let mut linker = self.linker(&component).map_err(unknown)?.into_owned();
+        host::link_files(&mut linker).map_err(unknown)?;
+        let pre = linker.instantiate_pre(&component).map_err(unknown)?;
+        let indices = SourceIndices::new(&pre).map_err(unknown)?;
         Ok(Runtime { pre, indices })
     }
 

@@ -3,17 +3,24 @@
 //!
 //! Comes out of a file that the compiler cell wrote over hostile text: bounded, and trusted in nothing.
 
+use std::mem::take;
+
 use prost::Message as _;
 use solo_api::cell::v1 as wire;
 
 use super::failure::{Failure, Place, Reason, cut};
 use crate::clean::clean;
+use crate::sent::Sent;
 
 /// Lines before and after the one that an error is in.
 const LINES_AROUND: usize = 1;
 
 /// Longest line of an excerpt.
 const LINE_BYTES_MAX: usize = 200;
+
+/// Arrays and objects in each other, in JSON that a runtime is given. Python's own reader goes as deep as the text,
+/// and ends the instance between 2,000 and 5,000.
+const NESTING_MAX: usize = 1_000;
 
 /// Lines of a stack.
 const STACK_LINES_MAX: usize = 32;
@@ -23,6 +30,8 @@ const STACK_LINES_MAX: usize = 32;
 pub(crate) struct Source {
     /// Language, entry, modules and exports.
     pub(crate) program: wire::SourceProgram,
+    /// What its runtime takes as it comes to it.
+    pub(crate) sent: Sent,
 }
 
 impl Source {
@@ -31,11 +40,12 @@ impl Source {
     /// # Errors
     /// `ARTIFACT_UNUSABLE`.
     pub(crate) fn read(bytes: &[u8]) -> Result<Self, Failure> {
-        let program = wire::SourceProgram::decode(bytes).map_err(|error| {
+        let mut program = wire::SourceProgram::decode(bytes).map_err(|error| {
             let message = format!("failed to read compiled source text: {error}");
             Failure::new(Reason::ArtifactUnusable, message)
         })?;
-        Ok(Self { program })
+        let (roots, files) = (take(&mut program.roots), take(&mut program.files));
+        Ok(Self { program, sent: Sent::new(roots, files) })
     }
 
     /// The signature of a function, if it is known.
@@ -56,6 +66,10 @@ impl Source {
 
     /// The place in what was sent, of one in what is run.
     pub(crate) fn place(&self, file: &str, line: u32, column: u32) -> Option<Place> {
+        if let Some(content) = self.sent.read(file) {
+            let excerpt = excerpt(&String::from_utf8_lossy(content), line, column);
+            return Some(Place { file: clean(file).into_owned(), line, column, excerpt });
+        }
         let module = self.program.modules.iter().find(|module| module.path == file)?;
         let (text, (line, column)) = if module.map.is_empty() {
             (&module.text, (line, column))
@@ -117,6 +131,25 @@ fn excerpt(text: &str, line: u32, column: u32) -> String {
     excerpt
 }
 
+/// Whether JSON is nested deeper than a runtime may be given it.
+pub(crate) fn is_too_deep(json: &str) -> bool {
+    let (mut depth, mut is_text, mut is_escaped) = (0_usize, false, false);
+    for byte in json.bytes() {
+        match byte {
+            _ if is_escaped => is_escaped = false,
+            b'\\' if is_text => is_escaped = true,
+            b'"' => is_text = !is_text,
+            b'[' | b'{' if !is_text => depth += 1,
+            b']' | b'}' if !is_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        if depth > NESTING_MAX {
+            return true;
+        }
+    }
+    false
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -128,7 +161,8 @@ mod tests {
             ..wire::SourceModule::default()
         };
         let modules = modules.iter().map(module).collect();
-        Source { program: wire::SourceProgram { modules, ..wire::SourceProgram::default() } }
+        let program = wire::SourceProgram { modules, ..wire::SourceProgram::default() };
+        Source { program, sent: Sent::default() }
     }
 
     #[test]
@@ -152,6 +186,16 @@ mod tests {
         assert_eq!(lines[..4], ["at f (a/b.js:1:1)", "at a/b.js:1:1", "at g (b:x:y)", "nonsense"]);
         assert!(!lines[4].contains('\u{1b}'));
         assert_eq!(source.stack(&"at x\n".repeat(1_000)).len(), STACK_LINES_MAX);
+    }
+
+    #[test]
+    fn deep_json_is_told_from_text() {
+        let deep = |n: usize| format!("{}{}", "[".repeat(n), "]".repeat(n));
+        assert!(!is_too_deep(&deep(NESTING_MAX)));
+        assert!(is_too_deep(&deep(NESTING_MAX + 1)));
+        assert!(is_too_deep(&"{\"a\":".repeat(NESTING_MAX + 1)));
+        assert!(!is_too_deep(&format!("[\"\\\"{}\"]", "[".repeat(5_000))));
+        assert!(!is_too_deep(&"[],".repeat(5_000)));
     }
 
     #[test]

@@ -48,7 +48,11 @@ impl Cell {
     async fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("c.sock");
-        let options = CompilerOptions { cell: "compiler-0".to_owned(), socket: socket.clone() };
+        let options = CompilerOptions {
+            cell: "compiler-0".to_owned(),
+            socket: socket.clone(),
+            runtimes: None,
+        };
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let thread = std::thread::spawn(move || {
             let stopped = async {

@@ -17,7 +17,12 @@ const SOCKET_VARIABLE: &str = "SOLO_TEST_COMPILER_SOCKET";
 #[test]
 fn is_the_cell_when_told() {
     if let Some(socket) = std::env::var_os(SOCKET_VARIABLE) {
-        run(CompilerOptions { cell: "compiler-1".to_owned(), socket: socket.into() }).unwrap();
+        run(CompilerOptions {
+            cell: "compiler-1".to_owned(),
+            socket: socket.into(),
+            runtimes: None,
+        })
+        .unwrap();
     }
 }
 
@@ -68,7 +73,8 @@ async fn limits_itself_and_leaves_a_socket_that_the_next_one_takes() {
     let limits = first.proc("limits");
     for (name, limit) in [
         ("Max core file size", 0_u64),
-        ("Max address space", 6 << 30),
+        ("Max data size", 6 << 30),
+        ("Max address space", 64 << 30),
         ("Max open files", 256),
         ("Max file size", 1 << 30),
     ] {
@@ -151,12 +157,12 @@ fn does_not_replace_what_is_no_socket() {
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("file");
     std::fs::write(&socket, "precious").unwrap();
-    let options = CompilerOptions { cell: "c".to_owned(), socket: socket.clone() };
+    let options = CompilerOptions { cell: "c".to_owned(), socket: socket.clone(), runtimes: None };
     let error = serve(&options, async {}).unwrap_err();
     assert!(matches!(error, CompilerError::NotASocket(path) if path == socket));
     assert_eq!(std::fs::read(&socket).unwrap(), b"precious");
     // A stale socket goes.
     let socket = directory.path().join("stale");
     drop(UnixListener::bind(&socket).unwrap());
-    serve(&CompilerOptions { cell: "c".to_owned(), socket }, async {}).unwrap();
+    serve(&CompilerOptions { cell: "c".to_owned(), socket, runtimes: None }, async {}).unwrap();
 }

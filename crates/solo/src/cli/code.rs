@@ -4,7 +4,7 @@
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -14,7 +14,7 @@ use solo_api::{Client, v1};
 use solo_types::bounds;
 
 use super::context::{Context, DEPLOY_DEADLINE, answer};
-use super::{Failure, package, values};
+use super::{Failure, modules, package, values};
 use crate::output::Spinner;
 
 /// Code up to this size travels in the request; half of what the API takes, so that there is room
@@ -25,12 +25,12 @@ const INLINE_BYTES_MAX: usize = bounds::INLINE_CODE_BYTES_MAX / 2;
 const CHUNK_BYTES: usize = bounds::CHUNK_BYTES_MAX / 4;
 
 /// Endings of source text.
-const SOURCE_ENDINGS: [&str; 6] = ["js", "mjs", "cjs", "ts", "mts", "cts"];
+const SOURCE_ENDINGS: [&str; 7] = ["js", "mjs", "cjs", "ts", "mts", "cts", "py"];
 
 /// Which code.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct CodeFlags {
-    /// File with WebAssembly (component or module), WAT, a program, or source text (.js, .ts); `-` for standard input
+    /// File with WebAssembly (component or module), WAT, a program, or source text (.js, .ts, .py); `-` for standard input
     #[arg(value_name = "FILE", conflicts_with_all = ["digest", "host_path"])]
     file: Option<PathBuf>,
     /// Digest of code that was stored before, instead of FILE
@@ -42,8 +42,8 @@ pub(crate) struct CodeFlags {
     /// Form of the code [default: by the ending of FILE for source text, else by its first bytes]
     #[arg(long, value_name = "FORMAT")]
     format: Option<FormatName>,
-    /// What source text imports: a file below the directory of FILE, a package as npm packs it (.tgz), the directory of a
-    /// package, or of packages (node_modules); can be repeated
+    /// What source text imports: a file below the directory of FILE, a package as npm or PyPI has it (.tgz, .whl), the
+    /// directory of a package, or of packages (node_modules, site-packages); can be repeated
     #[arg(long, value_name = "PATH", requires = "file")]
     include: Vec<PathBuf>,
 }
@@ -56,6 +56,7 @@ enum FormatName {
     Program,
     Javascript,
     Typescript,
+    Python,
 }
 
 impl CodeFlags {
@@ -97,6 +98,7 @@ impl CodeFlags {
             Some(FormatName::Program) => v1::CodeFormat::Program,
             Some(FormatName::Javascript) => v1::CodeFormat::Javascript,
             Some(FormatName::Typescript) => v1::CodeFormat::Typescript,
+            Some(FormatName::Python) => v1::CodeFormat::Python,
         };
         Ok(Some(v1::Code { source: Some(source), format: format as i32 }))
     }
@@ -117,16 +119,23 @@ fn is_program(files: &v1::SourceFiles) -> bool {
 fn source_files(entry: &Path, include: &[PathBuf]) -> Result<v1::SourceFiles, Failure> {
     let directory = entry.parent().unwrap_or(Path::new(""));
     let path_of = |file: &Path| {
-        let name = file.strip_prefix(directory).ok().or_else(|| file.file_name().map(Path::new));
+        let inside = file.strip_prefix(directory).ok();
+        let inside =
+            inside.filter(|path| path.components().all(|p| matches!(p, Component::Normal(_))));
+        let name = inside.or_else(|| file.file_name().map(Path::new));
         name.and_then(Path::to_str).map(str::to_owned).ok_or_else(|| {
             let cause = format!("{} is no path of a file in UTF-8", file.display());
             Failure::local("FILE_UNREADABLE", cause, "rename the file")
         })
     };
+    let is_python = entry.extension().is_some_and(|ending| ending == "py");
     let mut files = Vec::new();
     for file in std::iter::once(entry).chain(include.iter().map(PathBuf::as_path)) {
         if file.is_dir() {
-            files.extend(package::packages(file)?);
+            files.extend(match is_python {
+                true => vec![modules::package(file)?],
+                false => package::packages(file)?,
+            });
             continue;
         }
         let content = read(file, bounds::INLINE_CODE_BYTES_MAX as u64)?;

@@ -21,6 +21,7 @@ mod doctor;
 mod explain;
 mod failure;
 mod maps;
+mod modules;
 mod mounts;
 mod node;
 mod package;

@@ -25,6 +25,7 @@ mod program_deaths;
 mod program_limits;
 mod program_sockets;
 mod programs;
+mod python;
 mod real_programs;
 mod secrets;
 mod sinks;

@@ -21,7 +21,7 @@ pub(crate) fn source(name: &str, files: &[(&str, &str)]) -> v1::DeployRequest {
     v1::DeployRequest { code: Some(code), ..deploy(name, "") }
 }
 
-fn allowed(mut request: v1::DeployRequest, others: &[&str]) -> v1::DeployRequest {
+pub(crate) fn allowed(mut request: v1::DeployRequest, others: &[&str]) -> v1::DeployRequest {
     let capability = |other: &&str| v1::CapabilityRequest {
         object: format!("service:{other}"),
         rights: vec![v1::Right::Call.into(), v1::Right::Send.into()],
@@ -31,13 +31,13 @@ fn allowed(mut request: v1::DeployRequest, others: &[&str]) -> v1::DeployRequest
 }
 
 /// The answer as JSON.
-async fn call(client: &Client, name: &str, function: &str, arguments: Value) -> Value {
+pub(crate) async fn call(client: &Client, name: &str, function: &str, arguments: Value) -> Value {
     let answer = client.json_call(name, function, &arguments.to_string()).await;
     let answer = answer.unwrap_or_else(|problem| panic!("{name} {function}: {problem:?}"));
     serde_json::from_str(&answer).expect("JSON")
 }
 
-fn detail<'a>(problem: &'a Problem, key: &str) -> &'a str {
+pub(crate) fn detail<'a>(problem: &'a Problem, key: &str) -> &'a str {
     problem.details.iter().find(|(name, _)| name == key).map_or("", |(_, value)| value)
 }
 
@@ -81,7 +81,7 @@ export const explode = () => /^(a+)+$/.test("a".repeat(40) + "b");
 const WORDS: &str =
     "let n = 0; export const words = (text) => text.split('_');\nexport const loads = ++n;";
 
-fn handy(name: &str) -> v1::DeployRequest {
+pub(crate) fn handy(name: &str) -> v1::DeployRequest {
     source(name, &[("main.js", HANDY), ("lib/words.js", WORDS), ("data.json", "{\"a\": [1]}")])
 }
 
@@ -428,7 +428,7 @@ async fn text_cannot_reach_beyond_itself() {
     for (files, reason) in [
         (vec![("../a.js", "export const f = () => 1;")], "BAD_PATH"),
         (vec![("a.js", "export const f = () => 1;"), ("a.js", "")], "BAD_PATH"),
-        (vec![("a.py", "def f(): pass")], "UNSUPPORTED"),
+        (vec![("a.rb", "def f; end")], "UNSUPPORTED"),
     ] {
         let problem = client.deploy(source("bad", &files)).await.expect_err("refused");
         assert_eq!(problem.reason, reason, "{problem:?}");

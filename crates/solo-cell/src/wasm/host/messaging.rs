@@ -9,6 +9,7 @@ use wasmtime::component::Resource;
 use super::super::failure::{Failure, Reason};
 use super::super::grants::Rights;
 use super::super::message::{Answer, Input, Passing, Trace};
+use super::super::source::is_too_deep;
 use super::ComponentState;
 use super::bindings::solo::service::context::Host as ContextHost;
 use super::bindings::solo::service::functions::Host as FunctionsHost;
@@ -135,6 +136,10 @@ impl FunctionsHost for ComponentState {
     ) -> wasmtime::Result<Result<String, MessageError>> {
         let answer = self.ask(&service, function, Input::Json(arguments), timeout_ms).await?;
         Ok(match answer {
+            // The runtime of a language that reads it may go as deep as the text does.
+            Ok(Answer::Json(text)) if is_too_deep(&text) => {
+                Err(MessageError::Failed("its answer is nested too deeply".to_owned()))
+            }
             Ok(Answer::Json(text)) => Ok(text),
             Ok(Answer::Payload(_)) => {
                 Err(MessageError::Failed("it answered with bytes, not with JSON".to_owned()))

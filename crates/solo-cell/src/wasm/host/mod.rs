@@ -5,6 +5,7 @@
 
 mod children;
 mod config;
+mod files;
 mod http;
 mod keyvalue;
 mod log;
@@ -22,6 +23,7 @@ use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
+use super::artifact::Artifact;
 use super::cell::Cell;
 use super::limits::MemoryBudget;
 use super::message::{Chain, Down};
@@ -35,6 +37,7 @@ pub(crate) use bindings::{Service as ServiceBindings, ServiceIndices as HandlerI
 pub(super) use config::{is_store as is_config, link as link_config};
 pub(crate) use down::exports::solo::service::down_handler::Down as GuestDown;
 pub(crate) use down::{Down as DownBindings, DownIndices};
+pub(super) use files::link as link_files;
 use http::NoHttp;
 pub(super) use keyvalue::{is_keyvalue, link as link_keyvalue};
 pub(crate) use reference::{Caller, ServiceRef};
@@ -111,6 +114,7 @@ pub(crate) struct ComponentState {
     cell: Weak<Cell>,
     slot: Arc<Slot>,
     storage: Arc<Storage>,
+    artifact: Arc<Artifact>,
     is_ending: bool,
     /// It exports what learns of the end of others.
     pub(crate) watches: bool,
@@ -134,7 +138,7 @@ pub(crate) struct CoreState {
 impl ComponentState {
     /// The state of one incarnation.
     pub(crate) fn new(parts: &Parts) -> Self {
-        let Parts { slot, routes, cell, storage, incarnation, .. } = parts;
+        let Parts { slot, routes, cell, storage, artifact, incarnation, .. } = parts;
         let incarnation = *incarnation;
         let mut table = ResourceTable::new();
         table.set_max_capacity(HANDLES_MAX);
@@ -148,6 +152,7 @@ impl ComponentState {
             cell: Weak::clone(cell),
             slot: Arc::clone(slot),
             storage: Arc::clone(storage),
+            artifact: Arc::clone(artifact),
             is_ending: false,
             watches: false,
             monitors: Monitors::new(Arc::clone(slot), incarnation),

@@ -11,7 +11,7 @@ use super::super::host::{
 };
 use super::super::message::{Answer, Chain, Down, Input};
 use super::super::slot::{Slot, StopReason};
-use super::super::source::Source;
+use super::super::source::{Source, is_too_deep};
 use super::super::warmth::Part;
 use super::{Outcome, Parts, bound};
 use solo_types::bounds::MESSAGE_BYTES_MAX;
@@ -86,6 +86,10 @@ impl SourceGuest {
             Input::None => "[]".to_owned(),
             Input::Json(json) => json,
         };
+        if is_too_deep(&arguments) {
+            let failure = Failure::new(Reason::BadArguments, "the arguments are nested too deeply");
+            return Ok(Err(failure.expected(self.signature(function))));
+        }
         let exports = self.bindings.solo_runtime_source();
         let called = exports.call_call(&mut self.store, function, &arguments).await;
         let answered = called.map_err(|error| Fault::from_error(&error))?;

@@ -1,0 +1,1 @@
+"""The runtime of Python services: what is between the language and the cell. Services have no use for it."""
